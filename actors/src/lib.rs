@@ -1,0 +1,1 @@
+//! Supervised actors: owners of state that changes over time.

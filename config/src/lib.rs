@@ -1,0 +1,1 @@
+//! Configuration: documents, diagnostics and snapshots.

@@ -1,0 +1,3 @@
+//! Portolan and its peers side by side: CPU per request, interleaved.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Events: AsyncAPI channels over WebSocket sessions and HTTP publishing.

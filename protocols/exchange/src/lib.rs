@@ -1,0 +1,1 @@
+//! The core types every protocol, policy and actor meets at.

@@ -1,0 +1,1 @@
+//! GraphQL: documents analysed, priced and limited before they are forwarded.

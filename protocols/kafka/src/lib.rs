@@ -1,0 +1,1 @@
+//! Kafka as a broker behind the gateway's event channels.

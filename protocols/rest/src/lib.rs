@@ -1,0 +1,1 @@
+//! REST: operations from OpenAPI documents, and requests checked against them.

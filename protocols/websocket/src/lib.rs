@@ -1,0 +1,1 @@
+//! The WebSocket framing of RFC 6455, free of IO.

@@ -1,0 +1,1 @@
+//! The gateway: listeners, pipeline, policies, upstream calls, admin and the command line.
