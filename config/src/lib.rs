@@ -5,6 +5,7 @@
 //! clock, a variable or a socket.
 
 pub mod diagnostic;
+mod reference;
 pub mod secret;
 pub mod snapshot;
 pub mod tree;
