@@ -1,0 +1,329 @@
+//! Header fields: a flat list of names and values over shared bytes, in the order received, found without regard to case.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+/// The fields of a head or the trailers.
+///
+/// A received head is kept as the bytes it came in and a list of spans over them; what a policy sets is laid over it
+/// in a buffer of its own. Names and values are taken as they are: whoever builds a list from a client's bytes has
+/// checked them (RFC 9110, section 5.1 and 5.5); [`Fields::add`] and [`Fields::set`] refuse what could break a head.
+#[derive(Clone, Default)]
+pub struct Fields {
+    received: Bytes,
+    laid_over: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    name_at: u32,
+    name_len: u32,
+    value_at: u32,
+    value_len: u32,
+    origin: Origin,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Received,
+    LaidOver,
+}
+
+impl Fields {
+    /// An empty list.
+    pub const fn new() -> Self {
+        Self { received: Bytes::new(), laid_over: Vec::new(), entries: Vec::new() }
+    }
+
+    /// An empty list with room for so many fields and bytes.
+    pub fn with_capacity(fields: usize, bytes: usize) -> Self {
+        Self { received: Bytes::new(), laid_over: Vec::with_capacity(bytes), entries: Vec::with_capacity(fields) }
+    }
+
+    /// A list over the bytes of a received head, to be filled with [`Fields::push_span`]; nothing is copied.
+    pub fn over(received: Bytes) -> Self {
+        Self { received, laid_over: Vec::new(), entries: Vec::with_capacity(16) }
+    }
+
+    /// Adds a field by its place in the received bytes. Spans outside of them are a defect of the caller and panic.
+    pub fn push_span(&mut self, name: std::ops::Range<usize>, value: std::ops::Range<usize>) {
+        assert!(
+            name.end <= self.received.len() && value.end <= self.received.len(),
+            "a field's span lies within the received head"
+        );
+        self.entries.push(Entry {
+            name_at: narrow(name.start),
+            name_len: narrow(name.len()),
+            value_at: narrow(value.start),
+            value_len: narrow(value.len()),
+            origin: Origin::Received,
+        });
+    }
+
+    /// Adds a field that is already known to be well-formed, behind those of the same name.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        let entry = self.lay_over(name, value);
+        self.entries.push(entry);
+    }
+
+    /// Adds a field behind those of the same name.
+    ///
+    /// # Errors
+    /// When the name is no token or the value holds a control character (RFC 9110, section 5.1 and 5.5).
+    pub fn add(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), InvalidField> {
+        check(name.as_bytes(), value.as_ref())?;
+        self.push(name.as_bytes(), value.as_ref());
+        Ok(())
+    }
+
+    /// Puts one field in the place of all of this name.
+    ///
+    /// # Errors
+    /// When the name is no token or the value holds a control character (RFC 9110, section 5.1 and 5.5).
+    pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), InvalidField> {
+        check(name.as_bytes(), value.as_ref())?;
+        let entry = self.lay_over(name.as_bytes(), value.as_ref());
+        match self.position(name) {
+            Some(at) => {
+                self.entries[at] = entry;
+                let mut index = 0;
+                let mut rest = std::mem::take(&mut self.entries);
+                rest.retain(|entry| {
+                    let keep = index <= at || !self.name(*entry).eq_ignore_ascii_case(name.as_bytes());
+                    index += 1;
+                    keep
+                });
+                self.entries = rest;
+            }
+            None => self.entries.push(entry),
+        }
+        Ok(())
+    }
+
+    /// Removes all fields of this name; how many there were.
+    pub fn remove(&mut self, name: &str) -> usize {
+        self.retain(|candidate, _| !candidate.eq_ignore_ascii_case(name.as_bytes()))
+    }
+
+    /// Keeps the fields for which `keep` holds; how many went.
+    pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) -> usize {
+        let mut entries = std::mem::take(&mut self.entries);
+        let before = entries.len();
+        entries.retain(|entry| keep(self.name(*entry), self.value(*entry)));
+        self.entries = entries;
+        before - self.entries.len()
+    }
+
+    /// The value of the first field of this name.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.position(name).map(|at| self.value(self.entries[at]))
+    }
+
+    /// The value of the first field of this name, if it is text.
+    pub fn get_str(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// The values of all fields of this name, in order.
+    pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter().filter(move |(candidate, _)| candidate.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+
+    /// Whether there is a field of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.position(name).is_some()
+    }
+
+    /// Whether a comma-separated list field holds this token (RFC 9110, section 5.6.1), without regard to case.
+    pub fn lists(&self, name: &str, token: &str) -> bool {
+        self.get_all(name).flat_map(|value| value.split(|byte| *byte == b',')).any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// All fields in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.entries.iter().map(|entry| (self.name(*entry), self.value(*entry)))
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Adds all fields of another list behind these.
+    pub fn append(&mut self, other: &Fields) {
+        for (name, value) in other.iter() {
+            self.push(name, value);
+        }
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        let name = name.as_bytes();
+        self.entries
+            .iter()
+            .position(|entry| entry.name_len as usize == name.len() && self.name(*entry).eq_ignore_ascii_case(name))
+    }
+
+    fn lay_over(&mut self, name: &[u8], value: &[u8]) -> Entry {
+        let name_at = self.laid_over.len();
+        self.laid_over.extend_from_slice(name);
+        let value_at = self.laid_over.len();
+        self.laid_over.extend_from_slice(value);
+        Entry {
+            name_at: narrow(name_at),
+            name_len: narrow(name.len()),
+            value_at: narrow(value_at),
+            value_len: narrow(value.len()),
+            origin: Origin::LaidOver,
+        }
+    }
+
+    fn bytes(&self, origin: Origin) -> &[u8] {
+        match origin {
+            Origin::Received => &self.received,
+            Origin::LaidOver => &self.laid_over,
+        }
+    }
+
+    fn name(&self, entry: Entry) -> &[u8] {
+        let at = entry.name_at as usize;
+        &self.bytes(entry.origin)[at..at + entry.name_len as usize]
+    }
+
+    fn value(&self, entry: Entry) -> &[u8] {
+        let at = entry.value_at as usize;
+        &self.bytes(entry.origin)[at..at + entry.value_len as usize]
+    }
+}
+
+/// Whether these bytes are a token (RFC 9110, section 5.6.2), as a field's name must be.
+pub fn is_token(name: &[u8]) -> bool {
+    !name.is_empty()
+        && name.iter().all(|byte| {
+            byte.is_ascii_alphanumeric()
+                || matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+        })
+}
+
+/// Whether these bytes can stand in a head as a field's value (RFC 9110, section 5.5).
+pub fn is_field_value(value: &[u8]) -> bool {
+    value.iter().all(|byte| *byte == b'\t' || (*byte >= 0x20 && *byte != 0x7f))
+}
+
+fn check(name: &[u8], value: &[u8]) -> Result<(), InvalidField> {
+    if !is_token(name) {
+        return Err(InvalidField::Name);
+    }
+    if !is_field_value(value) {
+        return Err(InvalidField::Value);
+    }
+    Ok(())
+}
+
+// Heads are bounded far below 4 GiB by the listener.
+fn narrow(position: usize) -> u32 {
+    u32::try_from(position).expect("a head is smaller than 4 GiB")
+}
+
+/// Why a field cannot stand in a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidField {
+    /// The name is no token.
+    Name,
+    /// The value holds a control character.
+    Value,
+}
+
+impl fmt::Display for InvalidField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Name => "a field name is made of letters, digits and !#$%&'*+-.^_`|~",
+            Self::Value => "a field value holds no control characters",
+        })
+    }
+}
+
+impl std::error::Error for InvalidField {}
+
+/// Values are shown by their length only: a head may hold credentials.
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for (name, value) in self.iter() {
+            map.entry(&String::from_utf8_lossy(name), &format_args!("{} bytes", value.len()));
+        }
+        map.finish()
+    }
+}
+
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len()
+            && self.iter().zip(other.iter()).all(|((a, x), (b, y))| a.eq_ignore_ascii_case(b) && x == y)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn received(head: &'static str) -> Fields {
+        let mut fields = Fields::over(Bytes::from_static(head.as_bytes()));
+        let mut at = 0;
+        for line in head.split_inclusive('\n') {
+            let colon = line.find(": ").unwrap();
+            fields.push_span(at..at + colon, at + colon + 2..at + line.trim_end().len());
+            at += line.len();
+        }
+        fields
+    }
+
+    fn lines(fields: &Fields) -> Vec<String> {
+        fields.iter().map(|(n, v)| format!("{}={}", String::from_utf8_lossy(n), String::from_utf8_lossy(v))).collect()
+    }
+
+    #[test]
+    fn a_name_is_found_whatever_its_case() {
+        let fields = received("Host: a\nAccept: x\naccept: y\n");
+        assert_eq!(fields.get("ACCEPT"), Some(&b"x"[..]));
+        assert_eq!(fields.get_all("accept").collect::<Vec<_>>(), [b"x", b"y"]);
+        assert_eq!(fields.get("cookie"), None);
+    }
+
+    #[test]
+    fn edits_lie_over_what_was_received_and_keep_its_order() {
+        let mut fields = received("A: 1\nB: 2\na: 3\nC: 4\n");
+        fields.set("a", "9").unwrap();
+        fields.add("d", "5").unwrap();
+        assert_eq!(fields.remove("b"), 1);
+        assert_eq!(lines(&fields), ["a=9", "C=4", "d=5"]);
+    }
+
+    #[test]
+    fn a_line_break_cannot_be_smuggled_into_a_head() {
+        let mut fields = Fields::new();
+        assert_eq!(fields.set("a", "1\r\nb: 2"), Err(InvalidField::Value));
+        assert_eq!(fields.add("a b", "1"), Err(InvalidField::Name));
+        assert_eq!(fields.add("", "1"), Err(InvalidField::Name));
+        assert!(fields.is_empty());
+    }
+
+    #[test]
+    fn a_listed_token_is_found_among_others() {
+        let fields = received("Connection: keep-alive, Upgrade\n");
+        assert!(fields.lists("connection", "upgrade"));
+        assert!(!fields.lists("connection", "close"));
+    }
+
+    #[test]
+    fn debug_output_hides_values() {
+        let fields = received("Authorization: secret\n");
+        assert!(!format!("{fields:?}").contains("secret"));
+    }
+}
