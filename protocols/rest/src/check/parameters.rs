@@ -1,0 +1,247 @@
+//! Checks the parameters of a request: found, decoded, turned into values of the types they may have, and checked.
+
+use std::borrow::Cow;
+
+use portolan_exchange::fault::Violation;
+use serde_json::{Map, Value};
+
+use super::{Head, Violations};
+use crate::contract::{Members, Parameter, ParameterIn, RestOperation, Separator, Shape, Types};
+use crate::json::{self, shown};
+use crate::percent::{Malformed, Plus, decode};
+use crate::sentence;
+
+/// All violations of the parameters.
+pub(super) fn check(operation: &RestOperation, head: &Head<'_>) -> Vec<Violation> {
+    let mut violations = Violations::default();
+    let query = pairs(operation, head.query, &mut violations);
+    for parameter in &operation.parameters {
+        let location = format!("{}.{}", parameter.place.as_str(), parameter.name);
+        match found(parameter, head, &query) {
+            Ok(None) if parameter.required => violations.add(location, "is required"),
+            Ok(None) => {}
+            Ok(Some(given)) => fits(parameter, &given, &location, &mut violations),
+            Err(reason) => violations.add(location, reason),
+        }
+    }
+    violations.list
+}
+
+/// A value as it came, in every reading that its text allows, the most telling first.
+struct Given {
+    readings: Vec<Value>,
+    /// The length of its text, in bytes.
+    bytes: usize,
+    /// Whether it is there but empty.
+    empty: bool,
+}
+
+/// The names, decoded, and values, as they came, of a query.
+fn pairs<'a>(operation: &RestOperation, query: &'a str, violations: &mut Violations) -> Vec<(Cow<'a, str>, &'a str)> {
+    // Where an operation asks for nothing in the query, whatever stands there is left to the upstream.
+    if !operation.parameters.iter().any(|parameter| parameter.place == ParameterIn::Query) {
+        return Vec::new();
+    }
+    let mut pairs = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match decode(name, Plus::Space) {
+            Ok(name) => pairs.push((name, value)),
+            // It could be any name, so it could be one that is checked.
+            Err(reason) => violations.add("query".to_owned(), format!("the name of a parameter {reason}")),
+        }
+    }
+    pairs
+}
+
+/// What the request says for a parameter.
+fn found(parameter: &Parameter, head: &Head<'_>, query: &[(Cow<'_, str>, &str)]) -> Result<Option<Given>, String> {
+    let name = parameter.name.as_str();
+    let texts: Vec<&str> = match parameter.place {
+        ParameterIn::Path => head.path.iter().filter(|(known, _)| *known == name).map(|(_, value)| *value).collect(),
+        ParameterIn::Query => match &parameter.shape {
+            Shape::Exploded(members) => return exploded(members, query, |member| Cow::Borrowed(member)),
+            Shape::Deep(members) => return deep(name, members, query),
+            _ => query.iter().filter(|(known, _)| known == name).map(|(_, value)| *value).collect(),
+        },
+        ParameterIn::Header => (head.header)(name).into_iter().map(str::trim).collect(),
+        ParameterIn::Cookie => (head.header)("cookie").map(|all| cookies(all, name)).unwrap_or_default(),
+    };
+    if texts.is_empty() {
+        return Ok(None);
+    }
+    let coding = match parameter.place {
+        ParameterIn::Query => Coding::Percent(Plus::Space),
+        ParameterIn::Path => Coding::Percent(Plus::Literal),
+        // Neither has a coding of its own (OpenAPI 3.1.1, appendix D).
+        ParameterIn::Header | ParameterIn::Cookie => Coding::None,
+    };
+    let readings = match (&parameter.shape, texts.as_slice()) {
+        (Shape::List { separator: Separator::Repeated, items, alone }, _) => repeated(&texts, *items, *alone, coding)?,
+        (_, [_, _, ..]) => return Err(format!("is given {} times", texts.len())),
+        (Shape::List { separator, items, alone }, [text]) => delimited(text, *separator, *items, *alone, coding)?,
+        (Shape::Json, [text]) => vec![json::parse(coding.decode(text)?.as_bytes())?],
+        (Shape::One(types), [text]) => readings(&coding.decode(text)?, *types),
+        (Shape::Exploded(_) | Shape::Deep(_), _) | (_, []) => return Ok(None),
+    };
+    let bytes = texts.iter().map(|text| text.len()).sum();
+    Ok(Some(Given { readings, bytes, empty: texts == [""] }))
+}
+
+/// How the text of a parameter is written where it stands.
+#[derive(Clone, Copy)]
+enum Coding {
+    None,
+    Percent(Plus),
+}
+
+impl Coding {
+    fn decode(self, text: &str) -> Result<Cow<'_, str>, Malformed> {
+        match self {
+            Self::None => Ok(Cow::Borrowed(text)),
+            Self::Percent(plus) => decode(text, plus),
+        }
+    }
+}
+
+/// What a text can be read as, given the types it may have. A text that is no value of these types is read as a text,
+/// so that the schema says what is wrong with it.
+fn readings(text: &str, types: Types) -> Vec<Value> {
+    let mut readings = Vec::with_capacity(2);
+    if types != Types::ANY {
+        readings.extend(typed(text, types));
+    }
+    let as_text = Value::String(text.to_owned());
+    if types.has(Types::STRING) || readings.is_empty() {
+        readings.push(as_text);
+    }
+    // Where nothing is said of types, anything the text may be is tried.
+    if types == Types::ANY || types == Types::ANY.and(ONE) {
+        readings.extend(typed(text, ONE));
+    }
+    readings
+}
+
+const ONE: Types = Types::STRING.or(Types::INTEGER).or(Types::NUMBER).or(Types::BOOLEAN).or(Types::NULL);
+
+/// A text as a value other than a text.
+fn typed(text: &str, types: Types) -> Option<Value> {
+    let wants_number = types.has(Types::INTEGER) || types.has(Types::NUMBER);
+    match text {
+        "true" | "false" if types.has(Types::BOOLEAN) => Some(Value::Bool(text == "true")),
+        "null" | "" if types.has(Types::NULL) => Some(Value::Null),
+        _ if wants_number => json::number(text).map(Value::Number),
+        _ => None,
+    }
+}
+
+/// The one reading of an item or a member, of which there can be many.
+fn reading(text: &str, types: Types) -> Value {
+    // Among texts `1` is a text; it is a number only where texts are not permitted.
+    if types.has(Types::STRING) {
+        return Value::String(text.to_owned());
+    }
+    typed(text, types).unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+fn repeated(texts: &[&str], items: Types, alone: Types, coding: Coding) -> Result<Vec<Value>, String> {
+    let texts = texts.iter().map(|text| coding.decode(text)).collect::<Result<Vec<_>, _>>()?;
+    let mut all = vec![Value::Array(texts.iter().map(|text| reading(text, items)).collect())];
+    if let ([text], true) = (texts.as_slice(), alone != Types::NONE) {
+        all.extend(readings(text, alone));
+    }
+    Ok(all)
+}
+
+fn delimited(text: &str, separator: Separator, items: Types, alone: Types, coding: Coding) -> Result<Vec<Value>, String> {
+    let whole = coding.decode(text)?;
+    let list = |parts: &mut dyn Iterator<Item = &str>| -> Value { parts.map(|part| reading(part.trim(), items)).collect() };
+    let mut all = Vec::with_capacity(2);
+    match separator {
+        Separator::Comma | Separator::Repeated => {
+            let parts = text.split(',').map(|part| coding.decode(part)).collect::<Result<Vec<_>, _>>()?;
+            all.push(if text.is_empty() { Value::Array(Vec::new()) } else { list(&mut parts.iter().map(AsRef::as_ref)) });
+            // Many clients encode the commas between items, too, and services take it.
+            if !text.contains(',') && whole.contains(',') {
+                all.push(list(&mut whole.split(',')));
+            }
+        }
+        Separator::Space => all.push(list(&mut whole.split(' '))),
+        Separator::Pipe => all.push(list(&mut whole.split('|'))),
+    }
+    if alone != Types::NONE {
+        all.extend(readings(&whole, alone));
+    }
+    Ok(all)
+}
+
+/// An object whose members are parameters of their own, called as `key` says.
+fn exploded<'m>(
+    members: &'m Members,
+    query: &[(Cow<'_, str>, &str)],
+    key: impl Fn(&'m str) -> Cow<'m, str>,
+) -> Result<Option<Given>, String> {
+    let (mut object, mut bytes) = (Map::new(), 0);
+    for (member, types) in members {
+        let name = key(member);
+        let texts: Vec<&str> = query.iter().filter(|(known, _)| *known == name).map(|(_, value)| *value).collect();
+        let value = match texts.as_slice() {
+            [] => continue,
+            [text] if !types.has(Types::ARRAY) || *types == Types::ANY => {
+                reading(&decode(text, Plus::Space).map_err(|reason| format!("the member `{member}` {reason}"))?, *types)
+            }
+            texts if types.has(Types::ARRAY) => {
+                let items = texts.iter().map(|text| decode(text, Plus::Space).map(|text| Value::String(text.into_owned())));
+                Value::Array(items.collect::<Result<_, _>>().map_err(|reason| format!("the member `{member}` {reason}"))?)
+            }
+            texts => return Err(format!("the member `{member}` is given {} times", texts.len())),
+        };
+        bytes += texts.iter().map(|text| text.len()).sum::<usize>();
+        object.insert(member.clone(), value);
+    }
+    let given = Given { readings: vec![Value::Object(object)], bytes, empty: false };
+    Ok((!matches!(given.readings.as_slice(), [Value::Object(object)] if object.is_empty())).then_some(given))
+}
+
+/// An object written with brackets: those of its members that the schema names, and those that it does not.
+fn deep(name: &str, members: &Members, query: &[(Cow<'_, str>, &str)]) -> Result<Option<Given>, String> {
+    let mut all = members.clone();
+    for (key, _) in query {
+        let Some(member) = key.strip_prefix(name).and_then(|rest| rest.strip_prefix('[')) else { continue };
+        let Some(member) = member.strip_suffix(']') else { continue };
+        if member.contains(['[', ']']) {
+            return Err(format!("the member `{}` is nested, which has no meaning here", shown(member)));
+        }
+        if !all.iter().any(|(known, _)| known == member) {
+            all.push((member.to_owned(), Types::ANY));
+        }
+    }
+    exploded(&all, query, |member| Cow::Owned(format!("{name}[{member}]")))
+}
+
+fn cookies<'a>(all: &'a str, name: &str) -> Vec<&'a str> {
+    let pairs = all.split(';').filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter(|(known, _)| *known == name).map(|(_, value)| value.trim_matches('"')).collect()
+}
+
+/// Checks the readings of a value: one that fits is enough, and if none does the first one's errors are told.
+fn fits(parameter: &Parameter, given: &Given, location: &str, violations: &mut Violations) {
+    let Some(schema) = &parameter.schema else { return };
+    if given.empty && parameter.empty_passes {
+        return;
+    }
+    let mut errors = Vec::new();
+    for (at, reading) in given.readings.iter().enumerate() {
+        let fits = schema.check(reading, given.bytes, &mut |error| {
+            if at == 0 {
+                sentence::of(error, &mut |place, message| errors.push((place, message)));
+            }
+        });
+        if fits {
+            return;
+        }
+    }
+    for (place, message) in errors {
+        violations.add(format!("{location}{place}"), message);
+    }
+}

@@ -1,0 +1,270 @@
+//! Schemas: gathered from the document into one bundle, brought to one dialect, and compiled.
+//!
+//! Every schema that a request can meet is put under a name of its own, with its references rewritten to these names;
+//! so the compiler sees schemas alone, and there is nothing it could fetch.
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
+
+use jsonschema::{Draft, Keyword, PatternOptions, Registry, ValidationError, Validator};
+use serde_json::{Map, Value, json};
+
+use super::convert::{self, Found};
+use super::document::{Document, Node};
+use crate::sentence;
+
+/// The bundle's name; it stands for no place.
+const BUNDLE: &str = "urn:portolan:schemas";
+
+/// The keyword that counts visits of schemas which contain themselves.
+const STEPS: &str = "portolan:steps";
+
+/// How often a pattern may try again. Patterns without look-around or back-references never do; for the others this
+/// keeps one text below some milliseconds.
+const PATTERN_RETRIES: usize = 10_000;
+
+/// Visits of recursive schemas that any body may cost, and those that each of its bytes adds. A schema that
+/// contains itself once needs fewer visits than the body has bytes; one whose alternatives all contain it
+/// doubles them with every level of the body, and is stopped here.
+const STEPS_PER_BODY: u64 = 10_000;
+const STEPS_PER_BYTE: u64 = 4;
+
+thread_local! {
+    /// Visits left to the check under way on this thread. A check never waits, so there is one at a time.
+    static STEPS_LEFT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A compiled schema.
+pub struct Schema(OnceLock<Validator>);
+
+impl Schema {
+    /// Whether a value fits, and if not, every error as far as `see` asks for more.
+    ///
+    /// `bytes` is the size of the text the value was read from; it bounds the work.
+    pub(crate) fn check(&self, value: &Value, bytes: usize, see: &mut dyn FnMut(&ValidationError<'_>)) -> bool {
+        let validator = self.0.get().expect("every schema of a contract is compiled when it is read");
+        let steps = STEPS_PER_BODY + STEPS_PER_BYTE * bytes as u64;
+        STEPS_LEFT.set(steps);
+        // Asking first is quick, remembers what it saw, and is all that a good request needs.
+        if validator.is_valid(value) {
+            return true;
+        }
+        STEPS_LEFT.set(steps);
+        for error in validator.iter_errors(value) {
+            see(&error);
+        }
+        false
+    }
+}
+
+impl std::fmt::Debug for Schema {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Schema")
+    }
+}
+
+/// The schemas of a document under reading.
+pub(super) struct Schemas<'d, 'a> {
+    document: &'d Document<'a>,
+    /// Name of each schema by its pointer.
+    names: HashMap<String, usize>,
+    /// By name.
+    entries: Vec<Entry<'a>>,
+    roots: Vec<(usize, Arc<Schema>)>,
+    patterns: HashSet<String>,
+}
+
+struct Entry<'a> {
+    node: Node<'a>,
+    converted: Value,
+    /// Those it leads to.
+    leads_to: Vec<usize>,
+    /// Those that apply to the same value as it does.
+    applies: Vec<usize>,
+}
+
+impl<'d, 'a> Schemas<'d, 'a> {
+    pub fn new(document: &'d Document<'a>) -> Self {
+        Self { document, names: HashMap::new(), entries: Vec::new(), roots: Vec::new(), patterns: HashSet::new() }
+    }
+
+    /// A schema that requests are checked against; it can be used once [`Schemas::compile`] has run without a problem.
+    pub fn add_root(&mut self, node: Node<'a>) -> Arc<Schema> {
+        // What is a reference and nothing else is the schema it leads to, which other operations may share.
+        let alone = node.value.as_object().is_some_and(|object| object.len() == 1 && object.contains_key("$ref"));
+        let node = if alone { self.document.resolve(node.clone()).unwrap_or(node) } else { node };
+        let name = self.add(node);
+        if let Some((_, known)) = self.roots.iter().find(|(root, _)| *root == name) {
+            return known.clone();
+        }
+        let schema = Arc::new(Schema(OnceLock::new()));
+        self.roots.push((name, schema.clone()));
+        schema
+    }
+
+    /// Converts, checks and compiles; problems go to the document, and where there are any nothing is compiled.
+    pub fn compile(mut self) {
+        let mut next = 0;
+        while next < self.entries.len() {
+            self.convert(next);
+            next += 1;
+        }
+        self.check_meta();
+        self.refuse_endless();
+        if !self.document.has_problems() {
+            self.compile_roots();
+        }
+    }
+
+    fn add(&mut self, node: Node<'a>) -> usize {
+        if let Some(name) = self.names.get(&node.pointer) {
+            return *name;
+        }
+        let name = self.entries.len();
+        self.names.insert(node.pointer.clone(), name);
+        self.entries.push(Entry { node, converted: Value::Null, leads_to: Vec::new(), applies: Vec::new() });
+        name
+    }
+
+    fn convert(&mut self, name: usize) {
+        let node = self.entries[name].node.clone();
+        let document = self.document;
+        let (mut leads_to, mut applies, mut patterns) = (Vec::new(), Vec::new(), Vec::new());
+        let converted = convert::schema(document, &node, &mut |found| match found {
+            Found::Reference { target, same_value } => {
+                let target = self.add(target);
+                leads_to.push(target);
+                if same_value {
+                    applies.push(target);
+                }
+                reference(target)
+            }
+            Found::Pattern(node) => {
+                patterns.push(node);
+                String::new()
+            }
+        });
+        for node in patterns {
+            self.check_pattern(&node);
+        }
+        let entry = &mut self.entries[name];
+        (entry.converted, entry.leads_to, entry.applies) = (converted, leads_to, applies);
+    }
+
+    fn check_pattern(&mut self, (pointer, pattern): &(String, String)) {
+        if self.patterns.contains(pattern) {
+            return;
+        }
+        match options().build(&json!({ "pattern": pattern })) {
+            Ok(_) => drop(self.patterns.insert(pattern.clone())),
+            Err(_) => self.document.problem(pointer, format!("`{pattern}` is not a pattern that can be read")),
+        }
+    }
+
+    /// Checks every schema against the schema of schemas.
+    fn check_meta(&self) {
+        let bundle = self.bundle(&|_, schema| schema);
+        for error in jsonschema::draft202012::meta::validator().iter_errors(&bundle) {
+            let mut problems = Vec::new();
+            sentence::of(&error, &mut |place, message| problems.push((place, message)));
+            for (place, message) in problems {
+                let Some((name, inner)) = inner_place(&place) else { continue };
+                let Some(entry) = self.entries.get(name) else { continue };
+                self.document.problem(&format!("{}{inner}", entry.node.pointer), message);
+            }
+        }
+    }
+
+    /// A schema that leads back to itself for the same value says nothing, and checking it would not end.
+    fn refuse_endless(&self) {
+        for (name, entry) in self.entries.iter().enumerate() {
+            if reaches(name, name, |at| &self.entries[at].applies) {
+                self.document.problem(&entry.node.pointer, "the schema leads back to itself for the same value");
+            }
+        }
+    }
+
+    fn compile_roots(&self) {
+        let bundle = self.bundle(&|name, schema| {
+            if reaches(name, name, |at| &self.entries[at].leads_to) {
+                // `if` is looked at first, so that what follows is never begun once the steps are used up.
+                json!({ "if": { STEPS: true }, "then": schema, "else": { STEPS: true } })
+            } else {
+                schema
+            }
+        });
+        let registry = match Registry::new().draft(Draft::Draft202012).add(BUNDLE, &bundle).and_then(|r| r.prepare()) {
+            Ok(registry) => registry,
+            Err(error) => return self.document.problem("", format!("the schemas cannot be read: {error}")),
+        };
+        for (name, schema) in &self.roots {
+            let at = &self.entries[*name].node.pointer;
+            let root = json!({ "$ref": format!("{BUNDLE}{}", reference(*name)) });
+            match options().with_registry(&registry).build(&root) {
+                Ok(validator) => drop(schema.0.set(validator)),
+                Err(error) => self.document.problem(at, format!("the schema cannot be read: {}", error.masked())),
+            }
+        }
+    }
+
+    fn bundle(&self, change: &dyn Fn(usize, Value) -> Value) -> Value {
+        let entries = self.entries.iter().enumerate();
+        let schemas: Map<String, Value> =
+            entries.map(|(name, entry)| (name.to_string(), change(name, entry.converted.clone()))).collect();
+        json!({ "$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": schemas })
+    }
+}
+
+fn reference(name: usize) -> String {
+    format!("#/$defs/{name}")
+}
+
+/// `/$defs/12/properties/a` as 12 and `/properties/a`.
+fn inner_place(place: &str) -> Option<(usize, &str)> {
+    let rest = place.strip_prefix("/$defs/")?;
+    let end = rest.find('/').unwrap_or(rest.len());
+    Some((rest[..end].parse().ok()?, &rest[end..]))
+}
+
+/// Whether some way of at least one step leads from `start` to `goal`.
+fn reaches<'e>(start: usize, goal: usize, next: impl Fn(usize) -> &'e Vec<usize>) -> bool {
+    let mut seen = HashSet::new();
+    let mut open = next(start).clone();
+    while let Some(at) = open.pop() {
+        if at == goal {
+            return true;
+        }
+        if seen.insert(at) {
+            open.extend(next(at));
+        }
+    }
+    false
+}
+
+fn options<'r>() -> jsonschema::ValidationOptions<'r> {
+    jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .offline()
+        // `format` binds here, as those who write it expect; an unknown format says nothing.
+        .should_validate_formats(true)
+        .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(PATTERN_RETRIES))
+        .with_keyword(STEPS, |_, _, _| Ok(Box::new(Steps)))
+}
+
+struct Steps;
+
+impl<'i> Keyword<'i> for Steps {
+    fn validate(&self, instance: &'i Value) -> Result<(), ValidationError<'i>> {
+        match self.is_valid(instance) {
+            true => Ok(()),
+            false => Err(ValidationError::custom("is nested in more ways than can be checked")),
+        }
+    }
+
+    fn is_valid(&self, _: &'i Value) -> bool {
+        let left = STEPS_LEFT.get();
+        STEPS_LEFT.set(left.saturating_sub(1));
+        left > 0
+    }
+}
