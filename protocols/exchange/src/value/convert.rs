@@ -47,8 +47,8 @@ impl<T: Into<Value>> FromIterator<T> for Value {
 }
 
 impl From<serde_json::Value> for Value {
-    /// Nothing is lost that is still there: `serde_json` made a double of every number with a fraction or an exponent
-    /// when it read it. Where that matters, read the text with [`super::json::decode`].
+    /// Nothing is lost that is still there: when `serde_json` read a number with a fraction or an exponent it made a
+    /// double of it, and not always the nearest. Where that matters, read the text with [`super::json::decode`].
     fn from(value: serde_json::Value) -> Self {
         use serde_json::Value as Json;
         match value {

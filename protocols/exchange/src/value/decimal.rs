@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 // A 256-bit integer has 78 digits; a hundred leaves room for its fraction and bounds what a comparison costs.
@@ -10,6 +11,7 @@ const MAX_DIGITS: usize = 100;
 
 // The widest standard format, decimal128 of IEEE 754, ends at 6,176. The bound keeps a short text from meaning a long number.
 const MAX_SCALE: i32 = 10_000;
+const SCALES: RangeInclusive<i32> = -MAX_SCALE..=MAX_SCALE;
 
 // Fifteen decimal digits survive the way into a double and back (`f64::DIGITS`).
 const DIGITS_OF_A_DOUBLE: usize = f64::DIGITS as usize;
@@ -30,7 +32,7 @@ pub struct Decimal {
 impl Decimal {
     /// The number `unscaled` × 10^-`scale`; `None` if the scale is not from -10,000 to 10,000.
     pub fn new(unscaled: i128, scale: i32) -> Option<Self> {
-        if scale.abs() > MAX_SCALE {
+        if !SCALES.contains(&scale) {
             return None;
         }
         Some(Self { negative: unscaled < 0, digits: unscaled.unsigned_abs().to_string().into(), scale })
@@ -166,7 +168,7 @@ impl Decimal {
             return Ok(Self { negative: false, digits: digits.into(), scale });
         }
         match i32::try_from(scale.saturating_sub(surplus)) {
-            Ok(scale) if scale.abs() <= MAX_SCALE => Ok(Self { negative, digits: digits.into(), scale }),
+            Ok(scale) if SCALES.contains(&scale) => Ok(Self { negative, digits: digits.into(), scale }),
             _ => Err(InvalidDecimal::ScaleBeyondBounds),
         }
     }
@@ -327,15 +329,17 @@ mod tests {
         assert_eq!(decimal("1.50"), decimal("15e-1"));
         assert_eq!(decimal("-0"), decimal("0.000"));
         assert_eq!(HashSet::from([decimal("1.50"), decimal("1.5"), decimal("150e-2")]).len(), 1);
-        let mut sorted = ["10", "9.99", "-2", "0", "0.1", "-10", "1e-7", "1e400", "1.05"].map(decimal);
+        let mut sorted = ["10", "9.99", "-2", "0", "0.1", "-10", "1e-8", "1e400", "1.05"].map(decimal);
         sorted.sort();
         let texts = sorted.map(|number| number.to_string());
-        assert_eq!(texts, ["-10", "-2", "0", "1e-7", "0.1", "1.05", "9.99", "10", "1e400"]);
+        assert_eq!(texts, ["-10", "-2", "0", "1e-8", "0.1", "1.05", "9.99", "10", "1e400"]);
     }
 
     #[test]
     fn what_is_no_number_of_json_is_refused() {
-        for text in ["", "-", "+1", ".5", "5.", "05", "1e", "1e+", "1.e3", "0x1", "NaN", " 1", "1 ", "1_000", "--1", "1e1.5"] {
+        for text in
+            ["", "-", "+1", ".5", "5.", "05", "1e", "1e+", "1.e3", "0x1", "NaN", " 1", "1 ", "1_000", "--1", "1e1.5"]
+        {
             assert_eq!(text.parse::<Decimal>(), Err(InvalidDecimal::NoNumber), "{text}");
         }
     }
@@ -349,6 +353,7 @@ mod tests {
         assert_eq!(decimal(&format!("0.{}1", "0".repeat(5_000))), decimal("1e-5001"));
         assert_eq!("1e10001".parse::<Decimal>(), Err(InvalidDecimal::ScaleBeyondBounds));
         assert_eq!("1e-99999999999999999999".parse::<Decimal>(), Err(InvalidDecimal::ScaleBeyondBounds));
+        assert_eq!("1e2147483648".parse::<Decimal>(), Err(InvalidDecimal::ScaleBeyondBounds));
         assert_eq!(decimal("0e99999999999999999999"), decimal("0"));
     }
 
@@ -380,7 +385,7 @@ mod tests {
     fn an_unscaled_number_and_its_scale_make_a_decimal() {
         let price = Decimal::new(-1250, 2).unwrap();
         assert_eq!((price.to_string(), price.unscaled()), ("-12.50".to_owned(), Some(-1250)));
-        assert_eq!(Decimal::new(1, 10_001), None);
+        assert_eq!((Decimal::new(1, 10_001), Decimal::new(1, i32::MIN)), (None, None));
         assert_eq!(decimal(&"9".repeat(39)).unscaled(), None);
     }
 }

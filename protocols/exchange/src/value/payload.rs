@@ -146,7 +146,7 @@ impl Payload {
         } else {
             let message = match self.media_type() {
                 "" => "no media type, where JSON was expected".to_owned(),
-                other => format!("media type `{other}`, where JSON was expected"),
+                other => format!("media type `{}`, where JSON was expected", json::shortened(other)),
             };
             Err(DecodeError::new(DecodeErrorKind::Malformed, message))
         };
@@ -227,7 +227,9 @@ mod tests {
     #[test]
     fn the_media_type_says_whether_it_is_json() {
         let is_json = |media_type: &'static str| Payload::new(media_type, Bytes::new()).is_json();
-        for media_type in ["application/json", "Application/JSON ; charset=utf-8", "application/problem+json", "a/b+JSON"] {
+        for media_type in
+            ["application/json", "Application/JSON ; charset=utf-8", "application/problem+json", "a/b+JSON"]
+        {
             assert!(is_json(media_type), "{media_type}");
         }
         for media_type in ["", "text/plain", "application/jsonx", "json", "text/html; x=+json", "é", "ééé"] {

@@ -106,7 +106,7 @@ impl fmt::Display for Type {
             Self::Bool => "true or false",
             Self::I64 => "a whole number from -9223372036854775808 to 9223372036854775807",
             Self::U64 => "a whole number from 0 to 18446744073709551615",
-            Self::F64 => "a number",
+            Self::F64 => "a number within ±1.8e308",
             Self::Decimal => "a decimal such as \"12.50\"",
             Self::Text => "text",
             Self::Bytes => "bytes in base64",

@@ -16,7 +16,7 @@
 //! With [`Type::Any`] nothing is guessed: strings stay text. Whole numbers become `I64`, else `U64`; a number with a
 //! fraction or an exponent, and `-0`, becomes `F64` if the shortest text of that double means the same number; whatever
 //! is left (`1e400`, `0.10000000000000001`, whole numbers of 20 digits and more) becomes [`Value::Number`], and beyond
-//! its 100 digits is refused. Nothing is lost in silence, and what is written again means the same JSON.
+//! its 100 digits and 10,000 places is refused. Nothing is lost in silence, and what is written again means the same JSON.
 //!
 //! The reader is our own: `serde_json` makes doubles of numbers, its switch for exact ones changes the type `Number`
 //! for every crate in the build, and its raw values would scan a nested document once per level. Ours passes over the
@@ -59,7 +59,7 @@ pub struct DecodeError {
     /// Where: a JSON pointer (RFC 6901) to the value at fault or the innermost one around it; empty for the whole. Of
     /// names longer than 64 characters the first 64 stand, and `…`.
     pub pointer: String,
-    /// What is wrong, for the caller: lowercase, no full stop, at most some 200 characters.
+    /// What is wrong, for the caller: lowercase, no full stop; of what was sent at most 64 characters are repeated.
     pub message: String,
 }
 
@@ -119,7 +119,7 @@ pub fn encode_into(value: &Value, out: &mut Vec<u8>) {
 }
 
 // Names and texts of a client in a message: as much as helps to find them.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     const SHOWN: usize = 64;
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),

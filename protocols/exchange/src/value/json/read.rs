@@ -211,7 +211,8 @@ fn untyped(number: &Number<'_>) -> Result<Value, DecodeError> {
     if nearest.is_finite() && Decimal::from_f64(nearest).as_ref() == Some(&exact) {
         return Ok(Value::F64(nearest));
     }
-    Ok(Value::Number(exact))
+    // No double means it, but `80.715196977981551e15` still comes to a whole number.
+    Ok(Value::number(exact))
 }
 
 fn double(text: &str) -> f64 {

@@ -74,7 +74,9 @@ impl<'a> Scanner<'a> {
         let _ = self.peek();
         let found = match self.text[self.at..].chars().next() {
             Some(found) => format!("`{}`", found.escape_debug()),
-            None if self.text.trim_ascii().is_empty() => return malformed("empty, where a value was expected".to_owned()),
+            None if self.text.trim_ascii().is_empty() => {
+                return malformed("empty, where a value was expected".to_owned());
+            }
             None => "the end".to_owned(),
         };
         malformed(format!("expected {expected} at byte {}, found {found}", self.at))
