@@ -1,0 +1,105 @@
+//! One subscription: a place in a log, and the frames made from there on.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use portolan_exchange::events::{Cursor, Event, EventLog, View};
+use portolan_websocket::frame::{HEADER_MAX, Opcode, put_header};
+use serde_json::json;
+
+use super::{OUT_MAX, OUT_TARGET};
+use crate::contract::Channel;
+use crate::frames::answer::Answer;
+use crate::frames::event;
+
+/// Events read from the log at a time: enough to pay for taking its lock, few enough to be fair to other channels.
+const TURN: usize = 32;
+/// Room for a `gap` frame: two positions, a number, the words between.
+const GAP_ROOM: usize = 256;
+
+const TAIL: &[u8] = b"]}";
+
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) ch: u32,
+    pub(super) channel: Arc<Channel>,
+    pub(super) log: Arc<EventLog>,
+    cursor: Cursor,
+    /// How every `message` frame begins, up to the first member of the event.
+    lead: Bytes,
+    /// Read from the log, and not yet sent for want of room; at most [`TURN`].
+    ahead: VecDeque<Arc<Event>>,
+    /// Events that were lost before the next one.
+    lost: u64,
+    /// Where the last event sent stands.
+    last: Option<(i32, i64)>,
+    delivered: u64,
+}
+
+/// What came of a turn.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Events were taken.
+    Some,
+    /// There was none.
+    Nothing,
+    /// The next one does not fit.
+    NoRoom,
+}
+
+impl Feed {
+    pub(super) fn new(ch: u32, channel: Arc<Channel>, log: Arc<EventLog>, cursor: Cursor) -> Self {
+        let mut lead = format!(r#"{{"type":"message","ch":{ch},"events":[{{"#);
+        if let Some(name) = channel.message() {
+            lead.push_str(r#""name":"#);
+            lead.push_str(&serde_json::Value::from(&**name).to_string());
+            lead.push(',');
+        }
+        Self { ch, channel, log, cursor, lead: lead.into(), ahead: VecDeque::new(), lost: 0, last: None, delivered: 0 }
+    }
+
+    /// Appends up to one turn of events, one frame each: the bytes of a frame are the same in every session.
+    pub(super) fn take(&mut self, out: &mut BytesMut) -> Taken {
+        if self.ahead.is_empty() {
+            let batch = self.log.read(&mut self.cursor, TURN, OUT_TARGET.saturating_sub(out.len()).max(1));
+            self.lost += batch.gap.map_or(0, |gap| gap.count);
+            self.ahead.extend(batch.events);
+        }
+        let mut taken = Taken::Nothing;
+        while let Some(event) = self.ahead.front() {
+            let object = event.encoded(View::Native, event::encode);
+            let need =
+                HEADER_MAX + self.lead.len() + object.len() + TAIL.len() + if self.lost > 0 { GAP_ROOM } else { 0 };
+            if !out.is_empty() && out.len() + need > OUT_MAX {
+                return Taken::NoRoom;
+            }
+            let at = (event.record.partition, event.record.offset);
+            if self.lost > 0 {
+                Answer::gap(self.ch, self.last, at, self.lost).put(out);
+                self.lost = 0;
+            }
+            // The object's own brace is the last byte of the lead.
+            let object = &object[1..];
+            out.reserve(need);
+            put_header(out, Opcode::Text, self.lead.len() + object.len() + TAIL.len());
+            out.put_slice(&self.lead);
+            out.put_slice(object);
+            out.put_slice(TAIL);
+            self.last = Some(at);
+            self.delivered += 1;
+            self.ahead.pop_front();
+            taken = Taken::Some;
+        }
+        taken
+    }
+
+    pub(super) fn state(&self) -> serde_json::Value {
+        json!({
+            "ch": self.ch,
+            "channel": &*self.channel.address,
+            "lag": self.log.lag(self.cursor) + self.ahead.len() as u64,
+            "delivered": self.delivered,
+        })
+    }
+}
