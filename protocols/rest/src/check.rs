@@ -2,6 +2,8 @@
 
 mod parameters;
 
+use std::borrow::Cow;
+
 use portolan_exchange::fault::{FaultKind, Violation};
 
 use crate::contract::{MediaType, RestOperation};
@@ -16,8 +18,9 @@ pub struct Head<'a> {
     pub path: &'a [(&'a str, &'a str)],
     /// The query as it came, without its question mark; empty where there is none.
     pub query: &'a str,
-    /// The value of a header field by its name in small letters; of several the first.
-    pub header: &'a dyn Fn(&str) -> Option<&'a str>,
+    /// The value of a header field by its name in small letters; several of one name joined with a comma, cookies with a
+    /// semicolon (RFC 9110, section 5.3; RFC 9113, section 8.2.3).
+    pub header: &'a dyn Fn(&str) -> Option<Cow<'a, str>>,
 }
 
 /// What is to be done with the body of a request whose head fits.
@@ -105,17 +108,18 @@ fn body_of<'c>(operation: &'c RestOperation, head: &Head<'_>, has_body: bool) ->
     let Some(content_type) = (head.header)("content-type") else {
         return Err(unsupported("header.content-type", format!("is required with a body: {}", taken())));
     };
-    let Some(entry) = body.entry(content_type) else {
+    let Some(entry) = body.entry(&content_type) else {
         return Err(unsupported("header.content-type", format!("must be {}", taken())));
     };
-    if entry.schema.is_none() || !media::is_json(&media::essence(content_type)) {
+    if entry.schema.is_none() || !media::is_json(&media::essence(&content_type)) {
         return Ok(BodyCheck::Pass);
     }
     // What was packed cannot be looked into, and what was not looked into must not pass.
     match (head.header)("content-encoding") {
-        Some(coding) if !coding.trim().eq_ignore_ascii_case("identity") => {
-            Err(unsupported("header.content-encoding", "must be absent: this body is checked and so must not be packed".to_owned()))
-        }
+        Some(coding) if !coding.trim().eq_ignore_ascii_case("identity") => Err(unsupported(
+            "header.content-encoding",
+            "must be absent: this body is checked and so must not be packed".to_owned(),
+        )),
         _ => Ok(BodyCheck::Gather(entry)),
     }
 }
@@ -134,3 +138,6 @@ impl Violations {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

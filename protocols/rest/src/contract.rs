@@ -97,3 +97,6 @@ impl Contract {
         paths
     }
 }
+
+#[cfg(test)]
+mod tests;

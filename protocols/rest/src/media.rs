@@ -7,7 +7,9 @@ pub(crate) fn essence(media_type: &str) -> String {
 
 /// Whether it is a type or a range of types: `a/b`, `a/*` or `*/*`.
 pub(crate) fn is_range(essence: &str) -> bool {
-    let token = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&b));
+    let token = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&b))
+    };
     match essence.split_once('/') {
         Some((kind, subtype)) => token(kind) && token(subtype) && (kind != "*" || subtype == "*"),
         None => false,

@@ -42,7 +42,8 @@ pub(crate) fn of(error: &ValidationError<'_>, tell: &mut dyn FnMut(String, Strin
 /// other one, as for anything nullable, that is what the caller needs to hear.
 fn meant<'c>(context: &'c [Vec<ValidationError<'static>>], at: &str) -> Option<&'c [ValidationError<'static>]> {
     let wrong_kind = |error: &ValidationError<'_>| {
-        error.instance_path().as_str() == at && matches!(error.kind(), Kind::Type { .. } | Kind::Constant { .. } | Kind::Enum { .. })
+        error.instance_path().as_str() == at
+            && matches!(error.kind(), Kind::Type { .. } | Kind::Constant { .. } | Kind::Enum { .. })
     };
     let mut fitting = context.iter().filter(|branch| !branch.iter().any(wrong_kind));
     match (fitting.next(), fitting.next()) {

@@ -57,6 +57,11 @@ fn pairs<'a>(operation: &RestOperation, query: &'a str, violations: &mut Violati
 /// What the request says for a parameter.
 fn found(parameter: &Parameter, head: &Head<'_>, query: &[(Cow<'_, str>, &str)]) -> Result<Option<Given>, String> {
     let name = parameter.name.as_str();
+    let header = match parameter.place {
+        ParameterIn::Header => (head.header)(name),
+        ParameterIn::Cookie => (head.header)("cookie"),
+        ParameterIn::Path | ParameterIn::Query => None,
+    };
     let texts: Vec<&str> = match parameter.place {
         ParameterIn::Path => head.path.iter().filter(|(known, _)| *known == name).map(|(_, value)| *value).collect(),
         ParameterIn::Query => match &parameter.shape {
@@ -64,8 +69,8 @@ fn found(parameter: &Parameter, head: &Head<'_>, query: &[(Cow<'_, str>, &str)])
             Shape::Deep(members) => return deep(name, members, query),
             _ => query.iter().filter(|(known, _)| known == name).map(|(_, value)| *value).collect(),
         },
-        ParameterIn::Header => (head.header)(name).into_iter().map(str::trim).collect(),
-        ParameterIn::Cookie => (head.header)("cookie").map(|all| cookies(all, name)).unwrap_or_default(),
+        ParameterIn::Header => header.as_deref().into_iter().map(str::trim).collect(),
+        ParameterIn::Cookie => header.as_deref().map(|all| cookies(all, name)).unwrap_or_default(),
     };
     if texts.is_empty() {
         return Ok(None);
@@ -153,14 +158,25 @@ fn repeated(texts: &[&str], items: Types, alone: Types, coding: Coding) -> Resul
     Ok(all)
 }
 
-fn delimited(text: &str, separator: Separator, items: Types, alone: Types, coding: Coding) -> Result<Vec<Value>, String> {
+fn delimited(
+    text: &str,
+    separator: Separator,
+    items: Types,
+    alone: Types,
+    coding: Coding,
+) -> Result<Vec<Value>, String> {
     let whole = coding.decode(text)?;
-    let list = |parts: &mut dyn Iterator<Item = &str>| -> Value { parts.map(|part| reading(part.trim(), items)).collect() };
+    let list =
+        |parts: &mut dyn Iterator<Item = &str>| -> Value { parts.map(|part| reading(part.trim(), items)).collect() };
     let mut all = Vec::with_capacity(2);
     match separator {
         Separator::Comma | Separator::Repeated => {
             let parts = text.split(',').map(|part| coding.decode(part)).collect::<Result<Vec<_>, _>>()?;
-            all.push(if text.is_empty() { Value::Array(Vec::new()) } else { list(&mut parts.iter().map(AsRef::as_ref)) });
+            all.push(if text.is_empty() {
+                Value::Array(Vec::new())
+            } else {
+                list(&mut parts.iter().map(AsRef::as_ref))
+            });
             // Many clients encode the commas between items, too, and services take it.
             if !text.contains(',') && whole.contains(',') {
                 all.push(list(&mut whole.split(',')));
@@ -191,8 +207,11 @@ fn exploded<'m>(
                 reading(&decode(text, Plus::Space).map_err(|reason| format!("the member `{member}` {reason}"))?, *types)
             }
             texts if types.has(Types::ARRAY) => {
-                let items = texts.iter().map(|text| decode(text, Plus::Space).map(|text| Value::String(text.into_owned())));
-                Value::Array(items.collect::<Result<_, _>>().map_err(|reason| format!("the member `{member}` {reason}"))?)
+                let items =
+                    texts.iter().map(|text| decode(text, Plus::Space).map(|text| Value::String(text.into_owned())));
+                Value::Array(
+                    items.collect::<Result<_, _>>().map_err(|reason| format!("the member `{member}` {reason}"))?,
+                )
             }
             texts => return Err(format!("the member `{member}` is given {} times", texts.len())),
         };

@@ -22,9 +22,26 @@ const SAME_LIST: [&str; 3] = ["allOf", "anyOf", "oneOf"];
 const PART_MAP: [&str; 2] = ["properties", "patternProperties"];
 /// Keywords that are taken over as they are.
 const KEPT: [&str; 20] = [
-    "type", "enum", "const", "multipleOf", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum", "maxLength",
-    "minLength", "pattern", "maxItems", "minItems", "uniqueItems", "maxContains", "minContains", "maxProperties",
-    "minProperties", "required", "dependentRequired",
+    "type",
+    "enum",
+    "const",
+    "multipleOf",
+    "maximum",
+    "exclusiveMaximum",
+    "minimum",
+    "exclusiveMinimum",
+    "maxLength",
+    "minLength",
+    "pattern",
+    "maxItems",
+    "minItems",
+    "uniqueItems",
+    "maxContains",
+    "minContains",
+    "maxProperties",
+    "minProperties",
+    "required",
+    "dependentRequired",
 ];
 /// Keywords that give a schema a name of its own or lead to one; references by path are read alone.
 const NAMES: [&str; 4] = ["$id", "$dynamicRef", "$recursiveRef", "$recursiveAnchor"];
@@ -43,7 +60,11 @@ pub(super) enum Found<'a> {
 }
 
 /// Converts a schema; problems go to the document, and what they concern is left out.
-pub(super) fn schema<'a>(document: &Document<'a>, node: &Node<'a>, found: &mut dyn FnMut(Found<'a>) -> String) -> Value {
+pub(super) fn schema<'a>(
+    document: &Document<'a>,
+    node: &Node<'a>,
+    found: &mut dyn FnMut(Found<'a>) -> String,
+) -> Value {
     Converter { document, found }.schema(node, true, 0)
 }
 
@@ -145,7 +166,8 @@ impl<'a> Converter<'_, '_, 'a> {
         if let Some(dialect) = node.member("$schema")
             && !dialect.value.as_str().is_some_and(is_read)
         {
-            let message = format!("schemas in the dialect `{}` are not read; JSON Schema 2020-12 is", plain(dialect.value));
+            let message =
+                format!("schemas in the dialect `{}` are not read; JSON Schema 2020-12 is", plain(dialect.value));
             self.document.problem(&dialect.pointer, message);
         }
     }
@@ -162,7 +184,8 @@ impl<'a> Converter<'_, '_, 'a> {
 
     fn is_read_only(&self, member: Node<'a>) -> bool {
         let says = |node: &Node<'_>| node.value.get("readOnly") == Some(&Value::Bool(true));
-        says(&member) || (member.member("$ref").is_some() && self.document.resolve(member).is_some_and(|node| says(&node)))
+        says(&member)
+            || (member.member("$ref").is_some() && self.document.resolve(member).is_some_and(|node| says(&node)))
     }
 }
 

@@ -136,7 +136,11 @@ impl<'a> Document<'a> {
         let nearest = siblings.and_then(|all| all.keys().min_by_key(|key| distance(key, name)));
         match nearest.filter(|key| distance(key, name) <= 1 + name.len() / 4) {
             Some(key) => {
-                self.problem_with_hint(&reference.pointer, message, format!("did you mean `#{parent}/{}`?", escape(key)));
+                self.problem_with_hint(
+                    &reference.pointer,
+                    message,
+                    format!("did you mean `#{parent}/{}`?", escape(key)),
+                );
             }
             None => self.problem(&reference.pointer, message),
         }
@@ -162,9 +166,11 @@ impl<'a> Node<'a> {
     /// Members of an object, in order; none for anything else.
     pub fn members(&self) -> impl Iterator<Item = (&'a str, Node<'a>)> + use<'a> {
         let pointer = self.pointer.clone();
-        self.value.as_object().into_iter().flatten().map(move |(name, value)| {
-            (name.as_str(), Node { pointer: format!("{pointer}/{}", escape(name)), value })
-        })
+        self.value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(move |(name, value)| (name.as_str(), Node { pointer: format!("{pointer}/{}", escape(name)), value }))
     }
 
     /// Items of an array, in order; none for anything else.

@@ -83,8 +83,8 @@ impl<'a> Reader<'_, 'a> {
             return;
         }
         let shared = item.member("parameters");
-        for (key, method) in METHODS {
-            let Some(operation) = item.member(key) else { continue };
+        for (key, operation) in item.members() {
+            let Some((_, method)) = METHODS.iter().find(|(known, _)| *known == key) else { continue };
             if self.document.object(&operation).is_none() {
                 continue;
             }

@@ -114,7 +114,8 @@ pub(super) fn read_all<'a>(
             match parameters.iter().position(same) {
                 Some(known) if known < before => parameters[known] = parameter,
                 Some(_) => {
-                    let message = format!("the {} parameter `{}` stands here twice", parameter.place.as_str(), parameter.name);
+                    let message =
+                        format!("the {} parameter `{}` stands here twice", parameter.place.as_str(), parameter.name);
                     document.problem(&at, message);
                 }
                 None => parameters.push(parameter),
@@ -241,7 +242,9 @@ fn shape<'a>(
     if style == "deepObject" {
         return match types.has(Types::OBJECT) && !may_be_list {
             true => Some(Shape::Deep(members_of(document, schema, 0))),
-            false => refuse(format!("the style `deepObject` is read for objects alone, and `{name}` may be something else")),
+            false => {
+                refuse(format!("the style `deepObject` is read for objects alone, and `{name}` may be something else"))
+            }
         };
     }
     if must_be_object {

@@ -20,6 +20,9 @@ const BUNDLE: &str = "urn:portolan:schemas";
 /// The keyword that counts visits of schemas which contain themselves.
 const STEPS: &str = "portolan:steps";
 
+const NOT_A_TYPE: &str =
+    "is not a type; `array`, `boolean`, `integer`, `null`, `number`, `object` and `string` are, or a list of these";
+
 /// How often a pattern may try again. Patterns without look-around or back-references never do; for the others this
 /// keeps one text below some milliseconds.
 const PATTERN_RETRIES: usize = 10_000;
@@ -171,7 +174,9 @@ impl<'d, 'a> Schemas<'d, 'a> {
             for (place, message) in problems {
                 let Some((name, inner)) = inner_place(&place) else { continue };
                 let Some(entry) = self.entries.get(name) else { continue };
-                self.document.problem(&format!("{}{inner}", entry.node.pointer), message);
+                let at = format!("{}{inner}", entry.node.pointer);
+                let is_type = inner.ends_with("/type") || inner.contains("/type/");
+                self.document.problem(&at, if is_type { NOT_A_TYPE.to_owned() } else { message });
             }
         }
     }
