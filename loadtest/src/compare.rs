@@ -4,6 +4,8 @@
 //! each pair, and the median of the ratios.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -203,23 +205,28 @@ fn round(scenario: &Scenario, proxy: &Proxy, upstream: &TrivialUpstream, seconds
 
     let program = this_program()?;
     let command: Vec<&OsStr> = [program.as_os_str()].into_iter().chain(arguments.iter().map(OsStr::new)).collect();
-    let round = Round::parse(&output_of("the load generator", LOAD_CORE, &command)?)?;
+    let mut round = Round::parse(&output_of("the load generator", LOAD_CORE, &command)?)?;
     if round.requests == 0 {
         let reason = round.first_error.as_deref().unwrap_or("the time was too short");
         return Err(Failure::new(format!("{} answered no request with 200: {reason}", proxy.name)));
     }
-    empty_access_log(proxy)?;
+    round.logged = take_access_log(proxy)?;
     Ok(round)
 }
 
-/// A round writes some 25 MB a second, and figures must not depend on how full the disk is.
-fn empty_access_log(proxy: &Proxy) -> Result<()> {
-    let Some(file) = &proxy.access_log else { return Ok(()) };
-    let deed = format!("cannot empty the access log of {}; it was to write {}", proxy.name, file.display());
-    let log = std::fs::File::options().write(true).open(file).while_doing(&deed)?;
-    let written = log.metadata().while_doing(&deed)?.len();
-    if written == 0 {
-        return Err(Failure::new(format!("{} wrote no access log, which is part of its load", proxy.name)));
+/// Counts the lines that `proxy` wrote for a round, and makes room: a round writes some 25 MB a second, and figures must
+/// not depend on how full the disk is.
+fn take_access_log(proxy: &Proxy) -> Result<Option<u64>> {
+    let Some(file) = &proxy.access_log else { return Ok(None) };
+    let deed = format!("cannot read the access log of {}; it was to write {}", proxy.name, file.display());
+    let mut log = File::options().read(true).write(true).open(file).while_doing(&deed)?;
+    let (mut lines, mut buffer) = (0, vec![0; 1 << 20]);
+    loop {
+        match log.read(&mut buffer).while_doing(&deed)? {
+            0 => break,
+            length => lines += memchr::memchr_iter(b'\n', &buffer[..length]).count() as u64,
+        }
     }
-    log.set_len(0).while_doing(&deed)
+    log.set_len(0).while_doing(&deed)?;
+    Ok(Some(lines))
 }

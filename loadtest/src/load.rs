@@ -73,6 +73,9 @@ pub struct Round {
     pub proxy_core_ns: u64,
     /// The same of the load side's core.
     pub load_core_ns: u64,
+    /// Lines that the proxy wrote to its access log, warm-up included; `None` where it keeps none. Counted by the
+    /// harness, not by the generator.
+    pub logged: Option<u64>,
 }
 
 impl Load {
@@ -112,6 +115,7 @@ impl Load {
             load_ns: nanos(after.own.since(&before.own) + after.upstream.since(&before.upstream)),
             proxy_core_ns: nanos(after.proxy_core.saturating_sub(before.proxy_core)),
             load_core_ns: nanos(after.load_core.saturating_sub(before.load_core)),
+            logged: None,
         })
     }
 }

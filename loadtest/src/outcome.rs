@@ -43,6 +43,12 @@ impl Round {
     pub fn disturbed(&self) -> bool {
         self.proxy_core_ns.saturating_sub(self.proxy_ns) as f64 > self.elapsed_ns as f64 * 0.05
     }
+
+    /// Whether the proxy dropped lines of its access log, and with them a part of its work. The lines of the warm-up
+    /// hide as many that were dropped later.
+    pub fn log_dropped(&self) -> bool {
+        self.logged.is_some_and(|lines| lines < self.requests)
+    }
 }
 
 impl Pair {
@@ -108,7 +114,12 @@ impl Outcome {
             let count = self.rounds().filter(|round| holds(round)).count();
             (count > 0).then(|| format!("{name}={count}/{all}"))
         };
-        [mark("load_bound", Round::load_bound), mark("disturbed", Round::disturbed)].into_iter().flatten().collect()
+        let marks = [
+            mark("load_bound", Round::load_bound),
+            mark("disturbed", Round::disturbed),
+            mark("log_dropped", Round::log_dropped),
+        ];
+        marks.into_iter().flatten().collect()
     }
 
     /// The one line on standard output.
@@ -194,6 +205,14 @@ pub mod tests {
         outcome.pairs[1].subject.proxy_core_ns = 990_000_000;
         assert_eq!(outcome.marks(), ["disturbed=1/6"]);
         assert!(outcome.line().ends_with(" errors=0 disturbed=1/6"), "{}", outcome.line());
+    }
+
+    #[test]
+    fn an_access_log_with_fewer_lines_than_requests_is_marked() {
+        let mut outcome = outcome();
+        outcome.pairs[0].subject.logged = Some(10_001);
+        outcome.pairs[1].subject.logged = Some(9_999);
+        assert_eq!(outcome.marks(), ["log_dropped=1/6"]);
     }
 
     #[test]

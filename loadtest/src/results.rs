@@ -102,6 +102,8 @@ const HOW_TO_READ: &str = "
   request still holds, but of a proxy that was not saturated.
 - `disturbed=N/M`: in N of M rounds other processes took more than a twentieth of core 0. Run it again on a quiet
   machine.
+- `log_dropped=N/M`: in N of M rounds the access log got fewer lines than there were requests, so a part of the work was
+  not done.
 - *Errors* are answers other than 200 and failed connections. Any at all make the run void.
 
 ";

@@ -98,7 +98,7 @@ fn configuration(
 listeners:
   public: {{ address: "{listen}" }}
 admin: {{ address: "{admin}" }}
-access_log: off
+access_log: {{ to: off }}
 
 upstreams:
   up: {{ endpoints: [ "http://{upstream}" ], breaker: off }}
@@ -112,7 +112,7 @@ routes:
 listeners:
   public: {{ address: "{listen}" }}
 admin: {{ address: "{admin}" }}
-access_log: {{ file: "{log}" }}
+access_log: {{ to: "{log}" }}
 
 identity:
   keys: {{ api_key: {{ header: x-api-key, pepper: {PEPPER} }} }}
