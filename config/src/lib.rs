@@ -5,12 +5,27 @@
 //! clock, a variable or a socket.
 
 pub mod diagnostic;
+mod diff;
+pub mod document;
+mod load;
+mod near;
+mod reader;
 mod reference;
-pub mod secret;
+mod resolve;
+mod schema;
+mod secret;
+mod setting;
 pub mod snapshot;
+mod table;
 pub mod tree;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
+pub use diff::{Changed, Changes, diff};
+pub use document::Document;
+pub use load::{Disk, load, load_from};
+pub use reader::Placed;
+pub use reference::Env;
+pub use schema::schema;
 pub use secret::Secret;
 pub use snapshot::Snapshot;
 pub use tree::Tree;

@@ -10,6 +10,11 @@ use std::time::{Duration, SystemTime};
 
 use indexmap::IndexMap;
 
+pub use crate::document::{
+    Balance, Breaker, GraphQlLimits, HeaderEdits, HeaderRules, Health, Kafka, Per, Pool, Ring, Sessions, Timeouts,
+    Validate,
+};
+
 use crate::diagnostic::{Diagnostics, Place};
 use crate::secret::Secret;
 
@@ -191,67 +196,6 @@ impl std::fmt::Display for Endpoint {
     }
 }
 
-/// How calls are spread over endpoints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Balance {
-    /// One after the other.
-    RoundRobin,
-}
-
-/// An active check of each endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
-    /// Path to `GET`; any 2xx is healthy.
-    pub path: String,
-    /// Time between checks.
-    pub interval: Duration,
-    /// How long one check may take.
-    pub timeout: Duration,
-    /// Failures in a row that take an endpoint out.
-    pub unhealthy_after: u32,
-    /// Successes in a row that bring it back.
-    pub healthy_after: u32,
-}
-
-/// Stops calling an upstream that keeps failing, and tries again after a pause.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Breaker {
-    /// The share of failed calls, above 0 and up to 1, at which it opens.
-    pub error_ratio: f64,
-    /// Calls within the window before the ratio counts.
-    pub minimum: u32,
-    /// Over how long calls are counted.
-    pub window: Duration,
-    /// How long it stays open before probes are let through.
-    pub open_for: Duration,
-    /// Calls let through at once while half open; as many successes close it.
-    pub probes: u32,
-}
-
-/// How long each step of a call may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Opening a connection.
-    pub connect: Duration,
-    /// From the end of the request to the first byte of the reply.
-    pub first_byte: Duration,
-    /// Between two pieces of a body, in either direction.
-    pub idle: Duration,
-    /// The whole call, up to the head of the reply.
-    pub request: Duration,
-}
-
-/// Connections to an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pool {
-    /// Idle connections each worker keeps.
-    pub idle_per_worker: usize,
-    /// Open connections, over all workers.
-    pub max_connections: usize,
-    /// Calls that may wait for a connection, over all workers; the next one is refused.
-    pub pending: usize,
-}
-
 /// A broker of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broker {
@@ -266,24 +210,6 @@ pub struct Broker {
 pub enum BrokerKind {
     /// Apache Kafka's protocol.
     Kafka(Kafka),
-}
-
-/// A Kafka cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kafka {
-    /// `host:port` of brokers to ask first, at least one.
-    pub bootstrap: Vec<String>,
-    /// What is kept of each topic for late readers.
-    pub ring: Ring,
-}
-
-/// Bounds of what is kept of a topic; whichever is reached first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ring {
-    /// Events.
-    pub events: usize,
-    /// Bytes of their keys and values.
-    pub bytes: usize,
 }
 
 /// A named, versioned contract.
@@ -382,17 +308,6 @@ pub enum UpstreamPath {
     Replaced(String),
 }
 
-/// Whether requests are checked against the contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Validate {
-    /// What does not fit is refused.
-    Enforce,
-    /// What does not fit is passed on and logged.
-    Report,
-    /// Nothing is checked.
-    Off,
-}
-
 /// What is said of one operation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OperationRules {
@@ -434,27 +349,6 @@ pub struct GraphQl {
     pub limits: GraphQlLimits,
 }
 
-/// What a GraphQL document may ask for; one more is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GraphQlLimits {
-    /// Cost: scalar 1, object 5, list 10, a list's children times its size.
-    pub max_cost: u64,
-    /// Depth, the leaf counted.
-    pub max_depth: u32,
-    /// Aliases.
-    pub max_aliases: u32,
-    /// Fields of the root.
-    pub max_root_fields: u32,
-    /// Directives.
-    pub max_directives: u32,
-    /// Lexical tokens.
-    pub max_tokens: u32,
-    /// Selections, fragments spread.
-    pub max_selections: u32,
-    /// Operations of a batch.
-    pub batch: u32,
-}
-
 /// An API of events.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AsyncApi {
@@ -464,19 +358,6 @@ pub struct AsyncApi {
     pub broker: Arc<Broker>,
     /// Bounds of a client's session.
     pub sessions: Sessions,
-}
-
-/// Bounds of a client's session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sessions {
-    /// Bytes of a message from the client.
-    pub max_frame: usize,
-    /// Channels subscribed at once.
-    pub max_subscriptions: usize,
-    /// Time between pings; a client silent for twice as long is gone.
-    pub heartbeat: Duration,
-    /// How long an unidentified client has to say who it is.
-    pub connect_timeout: Duration,
 }
 
 /// What has no contract.
@@ -521,46 +402,6 @@ pub struct RateLimit {
     pub burst: u64,
     /// Tokens an operation takes; at most `burst`.
     pub weight: u64,
-}
-
-/// Who shares a bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Per {
-    /// All requests of one consumer.
-    Consumer,
-    /// All requests of one subscription.
-    Subscription,
-    /// All requests from one client address.
-    Address,
-    /// All requests of the route or API.
-    Route,
-}
-
-/// Changes to heads on their way.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HeaderRules {
-    /// To the request, before the upstream sees it.
-    pub request: HeaderEdits,
-    /// To the answer, before the client sees it.
-    pub response: HeaderEdits,
-}
-
-/// Changes to one head, made in this order: remove, set, add. Names are in lowercase.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HeaderEdits {
-    /// Headers with one new value, in place of all they had.
-    pub set: Vec<(String, String)>,
-    /// Headers with one value more.
-    pub add: Vec<(String, String)>,
-    /// Headers taken out.
-    pub remove: Vec<String>,
-}
-
-impl HeaderEdits {
-    /// Whether nothing is changed.
-    pub fn is_empty(&self) -> bool {
-        self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
-    }
 }
 
 /// Who may call.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde_json::Value;
 
+pub(crate) use build::push_key;
 pub use build::{MAX_COPIED, MAX_COPIED_TEXT, MAX_DEPTH, MAX_NODES, MAX_TEXT};
 pub use scalar::Scalar;
 

@@ -202,7 +202,9 @@ impl Builder {
 
     fn repeated(&mut self, key: &str, line: u32, column: u32, first: u32) {
         let mut place = self.place(line, column);
-        place.path = join(&place.path, key).into();
+        let mut path = place.path.to_string();
+        push_key(&mut path, key);
+        place.path = path.into();
         let told = Diagnostic::error(&place, "the key stands twice");
         self.diagnostics.push(told.hint(format!("it was first said in line {first}")));
     }
@@ -280,7 +282,7 @@ impl Builder {
         let mut path = String::new();
         for open in &self.open {
             match (&open.node.kind, &open.key) {
-                (Kind::Mapping(_), Some(Key { text: Some(key), .. })) => path = join(&path, key),
+                (Kind::Mapping(_), Some(Key { text: Some(key), .. })) => push_key(&mut path, key),
                 (Kind::Sequence(items), _) => path.push_str(&format!("[{}]", items.len())),
                 _ => {}
             }
@@ -327,11 +329,16 @@ impl Node {
     }
 }
 
-/// `path.key`, the key quoted where it could be mistaken.
-pub(crate) fn join(path: &str, key: &str) -> String {
+/// Adds `.key` to a path, the key quoted where it could be mistaken.
+pub(crate) fn push_key(path: &mut String, key: &str) {
+    if !path.is_empty() {
+        path.push('.');
+    }
     let plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '/' | '*'));
-    let key = if plain { key.to_owned() } else { format!("{key:?}") };
-    if path.is_empty() { key } else { format!("{path}.{key}") }
+    match plain {
+        true => path.push_str(key),
+        false => path.push_str(&format!("{key:?}")),
+    }
 }
 
 fn count(number: usize) -> u32 {

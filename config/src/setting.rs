@@ -1,0 +1,20 @@
+//! The kinds of values an operator can write: each says how it is read, and how the JSON Schema describes it.
+
+mod address;
+mod collection;
+mod date;
+mod header;
+mod path;
+mod text;
+mod units;
+
+pub(crate) use address::{EndpointUrl, Host, HostPort, Listen};
+pub(crate) use collection::{Keyed, List, Named, OffOr, OneOrMany};
+pub(crate) use date::Date;
+pub(crate) use header::{HeaderName, HeaderPairs, Method};
+pub(crate) use path::{File, LogTo, Pattern, Pointer, Prefix, UrlPath, place_of_parameters};
+pub(crate) use text::{
+    Brokers, Chosen, Free, Hash, Identifier, Identities, NAME, Plans, Reference, SecretText, Upstreams, Version,
+    choose, is_name,
+};
+pub(crate) use units::{DAY, Flag, HOUR, MILLISECOND, MINUTE, Ratio, SECOND, Size, Span, Whole};

@@ -1,0 +1,147 @@
+//! Lists, mappings with free keys, and values that have a second form.
+
+use std::marker::PhantomData;
+
+use indexmap::IndexMap;
+use serde_json::{Value, json};
+
+use super::{NAME, is_name};
+use crate::diagnostic::Diagnostic;
+use crate::reader::{Placed, Reader, Setting};
+use crate::schema::Schemas;
+use crate::snapshot::Name;
+use crate::tree::{Kind, Node};
+
+/// From `MIN` to `MAX` items, in their order.
+pub(crate) struct List<S, const MIN: usize, const MAX: usize>(PhantomData<S>);
+
+impl<S: Setting, const MIN: usize, const MAX: usize> Setting for List<S, MIN, MAX> {
+    type Value = Vec<S::Value>;
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self::Value> {
+        let items = reader.items(node)?;
+        if items.len() < MIN {
+            reader.wrong::<()>(node, format!("expected at least {MIN} in the list, found {}", items.len()), "");
+        }
+        if items.len() > MAX {
+            reader.wrong::<()>(node, format!("expected at most {MAX} in the list, found {}", items.len()), "");
+        }
+        let read = |(index, item)| reader.item(index, item, |reader| S::read(item, reader));
+        Some(items.iter().take(MAX).enumerate().filter_map(read).collect())
+    }
+
+    fn blank() -> Self::Value {
+        Vec::new()
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        json!({ "type": "array", "items": S::schema(schemas), "minItems": MIN, "maxItems": MAX })
+    }
+}
+
+/// One `S` by itself, or a list of up to `MAX`.
+pub(crate) struct OneOrMany<S, const MAX: usize>(PhantomData<S>);
+
+impl<S: Setting, const MAX: usize> Setting for OneOrMany<S, MAX> {
+    type Value = Vec<S::Value>;
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self::Value> {
+        match &node.kind {
+            Kind::Sequence(_) => List::<S, 0, MAX>::read(node, reader),
+            _ => Some(vec![S::read(node, reader)?]),
+        }
+    }
+
+    fn blank() -> Self::Value {
+        Vec::new()
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        json!({ "anyOf": [S::schema(schemas), List::<S, 0, MAX>::schema(schemas)] })
+    }
+}
+
+/// Values under names that the operator gives, each with the place of its name.
+pub(crate) struct Named<S>(PhantomData<S>);
+
+impl<S: Setting> Setting for Named<S> {
+    type Value = IndexMap<Name, Placed<S::Value>>;
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self::Value> {
+        for (name, entry) in reader.entries(node)?.iter().filter(|(name, _)| !is_name(name)) {
+            reader.under(name, entry, |reader| {
+                let told = Diagnostic::error(&reader.key_place(), "this cannot be a name");
+                reader.tell(told.hint("up to 64 letters, digits, `-`, `_` and `.`, the first a letter or digit"));
+            });
+        }
+        Keyed::<S>::read(node, reader)
+    }
+
+    fn blank() -> Self::Value {
+        IndexMap::new()
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        json!({
+            "type": "object",
+            "propertyNames": { "pattern": NAME },
+            "additionalProperties": S::schema(schemas),
+        })
+    }
+}
+
+/// Values under keys that come from elsewhere and may be any text, each with the place of its key.
+pub(crate) struct Keyed<S>(PhantomData<S>);
+
+impl<S: Setting> Setting for Keyed<S> {
+    type Value = IndexMap<Name, Placed<S::Value>>;
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self::Value> {
+        let read = |(key, entry): (&String, &crate::tree::Entry)| {
+            reader.under(key, entry, |reader| {
+                let place = reader.key_place();
+                let value = S::read(&entry.value, reader).unwrap_or_else(S::blank);
+                (Name::from(key.as_str()), Placed { value, place })
+            })
+        };
+        match &node.kind {
+            Kind::Mapping(entries) => Some(entries.iter().map(read).collect()),
+            _ => reader.mistyped(node, "a mapping"),
+        }
+    }
+
+    fn blank() -> Self::Value {
+        IndexMap::new()
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        json!({ "type": "object", "additionalProperties": S::schema(schemas) })
+    }
+}
+
+/// `S`, or `off`.
+pub(crate) struct OffOr<S>(PhantomData<S>);
+
+impl<S: Setting> Setting for OffOr<S> {
+    type Value = Option<S::Value>;
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self::Value> {
+        if let Kind::Scalar(_) = &node.kind {
+            let word = reader.word(node, "a mapping or `off`")?;
+            if word.text == "off" {
+                return Some(None);
+            }
+            return reader.wrong(node, format!("`{}` is neither a mapping nor `off`", word.shown), "");
+        }
+        Some(Some(S::read(node, reader)?))
+    }
+
+    fn blank() -> Self::Value {
+        None
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        let off = schemas.scalar(json!({ "const": "off" }));
+        json!({ "anyOf": [S::schema(schemas), off] })
+    }
+}
