@@ -1,10 +1,10 @@
 //! Checks a request against its operation, and tells every place that does not fit.
 
-mod parameters;
+pub(crate) mod parameters;
 
 use std::borrow::Cow;
 
-use portolan_exchange::fault::{FaultKind, Violation};
+use portolan_exchange::fault::{Fault, FaultKind, Violation};
 
 use crate::contract::{MediaType, RestOperation};
 use crate::{json, media, sentence};
@@ -14,8 +14,8 @@ pub const MOST_VIOLATIONS: usize = 32;
 
 /// The head of a request as far as an operation is checked against it.
 pub struct Head<'a> {
-    /// The parameters of the path by name, percent-encoded as they came.
-    pub path: &'a [(&'a str, &'a str)],
+    /// The value of a parameter of the path by its name, percent-encoded as it came.
+    pub path: &'a dyn Fn(&str) -> Option<&'a str>,
     /// The query as it came, without its question mark; empty where there is none.
     pub query: &'a str,
     /// The value of a header field by its name in small letters; several of one name joined with a comma, cookies with a
@@ -42,8 +42,24 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn of(kind: FaultKind, location: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn of(kind: FaultKind, location: &str, message: impl Into<String>) -> Self {
         Self { kind, violations: vec![Violation { location: location.to_owned(), message: message.into() }] }
+    }
+}
+
+impl Refusal {
+    /// The refusal as the fault of a request for this operation.
+    pub fn fault(self, operation: &RestOperation) -> Fault {
+        let id = &operation.id;
+        let detail = match self.kind {
+            FaultKind::InvalidParameters => {
+                format!("parameters do not fit operation `{id}`; `errors` names each place")
+            }
+            FaultKind::UnsupportedMediaType => format!("operation `{id}` does not take a body of this kind"),
+            FaultKind::MalformedBody => format!("the body for operation `{id}` is missing or could not be read"),
+            _ => format!("the body does not fit operation `{id}`; `errors` names each place"),
+        };
+        Fault::new(self.kind, detail).at(self.violations)
     }
 }
 
@@ -54,7 +70,7 @@ impl Refusal {
 /// kind of the refusal, whatever the body is like.
 pub fn request(operation: &RestOperation, head: &Head<'_>, body: Option<&[u8]>) -> Result<(), Refusal> {
     let mut violations = parameters::check(operation, head);
-    let of_body = match body_of(operation, head, body.is_some()) {
+    let of_body = match body_check(operation, head, body.is_some()) {
         Ok(BodyCheck::Pass) => Ok(()),
         Ok(BodyCheck::Gather(entry)) => self::body(entry, body.unwrap_or_default()),
         Err(refusal) => Err(refusal),
@@ -78,7 +94,7 @@ pub fn head<'c>(operation: &'c RestOperation, head: &Head<'_>, has_body: bool) -
     if !violations.is_empty() {
         return Err(Refusal { kind: FaultKind::InvalidParameters, violations });
     }
-    body_of(operation, head, has_body)
+    body_check(operation, head, has_body)
 }
 
 /// Checks a gathered body.
@@ -95,7 +111,11 @@ pub fn body(entry: &MediaType, bytes: &[u8]) -> Result<(), Refusal> {
     if fits { Ok(()) } else { Err(Refusal { kind: FaultKind::InvalidBody, violations: violations.list }) }
 }
 
-fn body_of<'c>(operation: &'c RestOperation, head: &Head<'_>, has_body: bool) -> Result<BodyCheck<'c>, Refusal> {
+/// Tells what is to be done with the body, whatever the parameters are like; `has_body` is whether one follows.
+///
+/// # Errors
+/// A body that is missing, or one of a type that the operation does not take.
+pub fn body_check<'c>(operation: &'c RestOperation, head: &Head<'_>, has_body: bool) -> Result<BodyCheck<'c>, Refusal> {
     let Some(body) = &operation.body else { return Ok(BodyCheck::Pass) };
     if !has_body {
         return match body.required {

@@ -11,21 +11,24 @@ mod parameter;
 mod path;
 mod requestbody;
 mod schema;
+mod shape;
 mod types;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portolan_config::{Diagnostics, Place, Tree};
+use portolan_exchange::operation::{Kind, Operation};
 use serde_json::Value;
 
 use document::Document;
 pub(crate) use document::escape;
-pub use parameter::{Members, Parameter, ParameterIn, Separator, Shape};
+pub use parameter::{Parameter, ParameterIn};
 pub use path::{PathTemplate, Segment};
 pub use requestbody::{MediaType, RequestBody};
 pub use schema::Schema;
 use schema::Schemas;
+pub use shape::{Members, Separator, Shape};
 pub use types::Types;
 
 /// What an OpenAPI document promises.
@@ -53,6 +56,13 @@ pub struct RestOperation {
     pub parameters: Vec<Parameter>,
     /// What its body may be; nothing is checked of a body where this is `None`.
     pub body: Option<RequestBody>,
+}
+
+impl RestOperation {
+    /// The operation as exchanges carry it. Its types are those of its bytes: it goes through as it is.
+    pub fn operation(&self) -> Arc<Operation> {
+        Arc::new(Operation::untyped(self.id.clone(), Kind::Call))
+    }
 }
 
 impl Contract {

@@ -11,6 +11,10 @@ use crate::json::{self, shown};
 use crate::percent::{Malformed, Plus, decode};
 use crate::sentence;
 
+/// How many members with no name in the contract an object in the query may have. Each is looked for among all that
+/// stands in the query, so their number is kept from growing with its length.
+const MOST_UNNAMED: usize = 32;
+
 /// All violations of the parameters.
 pub(super) fn check(operation: &RestOperation, head: &Head<'_>) -> Vec<Violation> {
     let mut violations = Violations::default();
@@ -25,6 +29,33 @@ pub(super) fn check(operation: &RestOperation, head: &Head<'_>) -> Vec<Violation
         }
     }
     violations.list
+}
+
+/// The values of path and query, each in the reading that fits or, where none does, in the first.
+///
+/// # Errors
+/// The violation of the first one that cannot be read at all.
+pub(crate) fn values(
+    operation: &RestOperation,
+    head: &Head<'_>,
+) -> Result<Vec<(ParameterIn, String, Value)>, Violation> {
+    let mut violations = Violations::default();
+    let query = pairs(operation, head.query, &mut violations);
+    let mut values = Vec::new();
+    let in_target = |parameter: &&Parameter| matches!(parameter.place, ParameterIn::Path | ParameterIn::Query);
+    for parameter in operation.parameters.iter().filter(in_target) {
+        let given = found(parameter, head, &query).map_err(|message| {
+            let location = format!("{}.{}", parameter.place.as_str(), parameter.name);
+            Violation { location, message }
+        })?;
+        let Some(mut given) = given else { continue };
+        let fitting = given.readings.iter().position(|reading| {
+            parameter.schema.as_ref().is_none_or(|schema| schema.check(reading, given.bytes, &mut |_| {}))
+        });
+        let reading = given.readings.swap_remove(fitting.unwrap_or(0));
+        values.push((parameter.place, parameter.name.clone(), reading));
+    }
+    violations.list.pop().map_or(Ok(values), Err)
 }
 
 /// A value as it came, in every reading that its text allows, the most telling first.
@@ -63,9 +94,9 @@ fn found(parameter: &Parameter, head: &Head<'_>, query: &[(Cow<'_, str>, &str)])
         ParameterIn::Path | ParameterIn::Query => None,
     };
     let texts: Vec<&str> = match parameter.place {
-        ParameterIn::Path => head.path.iter().filter(|(known, _)| *known == name).map(|(_, value)| *value).collect(),
+        ParameterIn::Path => (head.path)(name).into_iter().collect(),
         ParameterIn::Query => match &parameter.shape {
-            Shape::Exploded(members) => return exploded(members, query, |member| Cow::Borrowed(member)),
+            Shape::Exploded(members) => return exploded(members, query, Cow::Borrowed),
             Shape::Deep(members) => return deep(name, members, query),
             _ => query.iter().filter(|(known, _)| known == name).map(|(_, value)| *value).collect(),
         },
@@ -201,25 +232,29 @@ fn exploded<'m>(
     for (member, types) in members {
         let name = key(member);
         let texts: Vec<&str> = query.iter().filter(|(known, _)| *known == name).map(|(_, value)| *value).collect();
-        let value = match texts.as_slice() {
-            [] => continue,
-            [text] if !types.has(Types::ARRAY) || *types == Types::ANY => {
-                reading(&decode(text, Plus::Space).map_err(|reason| format!("the member `{member}` {reason}"))?, *types)
-            }
-            texts if types.has(Types::ARRAY) => {
-                let items =
-                    texts.iter().map(|text| decode(text, Plus::Space).map(|text| Value::String(text.into_owned())));
-                Value::Array(
-                    items.collect::<Result<_, _>>().map_err(|reason| format!("the member `{member}` {reason}"))?,
-                )
-            }
-            texts => return Err(format!("the member `{member}` is given {} times", texts.len())),
-        };
+        if texts.is_empty() {
+            continue;
+        }
         bytes += texts.iter().map(|text| text.len()).sum::<usize>();
+        let value = of_member(&texts, *types).map_err(|reason| format!("the member `{}` {reason}", shown(member)))?;
         object.insert(member.clone(), value);
     }
-    let given = Given { readings: vec![Value::Object(object)], bytes, empty: false };
-    Ok((!matches!(given.readings.as_slice(), [Value::Object(object)] if object.is_empty())).then_some(given))
+    if object.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Given { readings: vec![Value::Object(object)], bytes, empty: false }))
+}
+
+/// The value of a member: one text, or where it may be an array any number of them.
+fn of_member(texts: &[&str], types: Types) -> Result<Value, String> {
+    let texts = texts.iter().map(|text| decode(text, Plus::Space)).collect::<Result<Vec<_>, _>>()?;
+    match texts.as_slice() {
+        [text] if types == Types::ANY || !types.has(Types::ARRAY) => Ok(reading(text, types)),
+        texts if types.has(Types::ARRAY) => {
+            Ok(texts.iter().map(|text| Value::String(text.clone().into_owned())).collect())
+        }
+        texts => Err(format!("is given {} times", texts.len())),
+    }
 }
 
 /// An object written with brackets: those of its members that the schema names, and those that it does not.
@@ -233,6 +268,9 @@ fn deep(name: &str, members: &Members, query: &[(Cow<'_, str>, &str)]) -> Result
         }
         if !all.iter().any(|(known, _)| known == member) {
             all.push((member.to_owned(), Types::ANY));
+        }
+        if all.len() > members.len() + MOST_UNNAMED {
+            return Err(format!("has more than {MOST_UNNAMED} members that the contract does not name"));
         }
     }
     exploded(&all, query, |member| Cow::Owned(format!("{name}[{member}]")))

@@ -61,7 +61,7 @@ impl Asked {
     }
 
     fn checked(&self) -> Result<(), Refusal> {
-        let path: Vec<(&str, &str)> = self.path.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let path = |name: &str| self.path.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
         let header =
             |name: &str| self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| Cow::Borrowed(*value));
         let head = Head { path: &path, query: &self.query, header: &header };
@@ -127,6 +127,43 @@ fn parameters_of_the_query_are_read_by_their_types_and_checked() {
     for (query, violation) in refused {
         assert_eq!(list(query), format!("invalid_parameters\n{violation}"), "{query}");
     }
+}
+
+#[test]
+fn an_object_in_the_query_has_a_bounded_number_of_members() {
+    let query = |count: usize| (0..count).map(|at| format!("price[m{at}]=1&")).collect::<String>();
+    let told = |count| ask(&shop(), "listOrders").query(&query(count)).told();
+    assert_eq!(told(33), "invalid_parameters\nquery.price: has more than 32 members that the contract does not name");
+    assert!(told(2).ends_with("query.price/m0: is not a known member\nquery.price/m1: is not a known member"));
+}
+
+#[test]
+fn an_object_may_be_spread_over_the_query() {
+    let contract = contract(
+        "openapi: 3.0.3
+paths:
+  /points:
+    get:
+      operationId: find
+      parameters:
+        - name: box
+          in: query
+          required: true
+          schema:
+            type: object
+            required: [ x, y ]
+            properties: { x: { type: integer }, y: { type: integer }, tags: { type: array, items: { type: string } } }
+",
+    );
+    let told = |query: &str| ask(&contract, "find").query(query).told();
+    assert_eq!(told("x=1&y=2&tags=a&tags=b"), "fits");
+    assert_eq!(told("tags=a"), "invalid_parameters\nquery.box/x: is required\nquery.box/y: is required");
+    assert_eq!(told("z=1"), "invalid_parameters\nquery.box: is required");
+    assert_eq!(told("x=1&x=2&y=1"), "invalid_parameters\nquery.box: the member `x` is given 2 times");
+    assert_eq!(
+        told("x=%&y=1"),
+        "invalid_parameters\nquery.box: the member `x` has a `%` that is not followed by two hexadecimal digits"
+    );
 }
 
 #[test]

@@ -1,0 +1,70 @@
+//! HTTP towards upstreams: the request goes on as it came, streaming, under the path the upstream knows.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use portolan_exchange::protocol::{Answer, Outbound, Reply, Upstream};
+use portolan_exchange::{Exchange, LocalBoxFuture, Request, Target, Worker};
+
+/// Passes requests on to a service that speaks HTTP.
+pub struct HttpOutbound {
+    upstream: Arc<dyn Upstream>,
+    path: UpstreamPath,
+}
+
+/// What the upstream sees in place of the prefix of its route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpstreamPath {
+    /// The path as the caller wrote it.
+    Unchanged,
+    /// This prefix instead: empty, or beginning with a slash and not ending with one.
+    Replaced(Arc<str>),
+}
+
+impl HttpOutbound {
+    /// Calls this upstream.
+    pub fn new(upstream: Arc<dyn Upstream>, path: UpstreamPath) -> Self {
+        Self { upstream, path }
+    }
+
+    /// The target as the upstream sees it; the query stays as it is.
+    fn target(&self, prefix: &str, target: &Target) -> Target {
+        let UpstreamPath::Replaced(instead) = &self.path else { return target.clone() };
+        // A path that does not stand below the prefix cannot have been routed here.
+        let Some(below) = target.path().strip_prefix(prefix) else { return target.clone() };
+        match (instead.is_empty(), below.is_empty()) {
+            (true, false) => target.with_path(below),
+            (true, true) => target.with_path("/"),
+            (false, _) => target.with_path(&[instead, below].concat()),
+        }
+    }
+}
+
+impl std::fmt::Debug for HttpOutbound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpOutbound").field("upstream", self.upstream.name()).field("path", &self.path).finish()
+    }
+}
+
+impl Outbound for HttpOutbound {
+    fn protocol(&self) -> &'static str {
+        "http"
+    }
+
+    fn call<'a>(&'a self, worker: &'a Rc<Worker>, exchange: &'a mut Exchange) -> LocalBoxFuture<'a, Answer> {
+        let target = self.target(&exchange.route.prefix, &exchange.request.target);
+        // Method and target stay behind: the record tells what was asked, not what was made of it.
+        let received = &mut exchange.request;
+        let request = Request {
+            method: received.method.clone(),
+            target,
+            authority: std::mem::take(&mut received.authority),
+            version: received.version,
+            fields: std::mem::take(&mut received.fields),
+            body: std::mem::take(&mut received.body),
+            peer: received.peer,
+            upgrade: received.upgrade.take(),
+        };
+        Box::pin(async move { self.upstream.send(worker, exchange, request).await.map(Reply::through) })
+    }
+}
