@@ -7,9 +7,10 @@
 //! union are added up. `@skip` and `@include` lower the cost and nothing else, and only where their condition is known.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use portolan_exchange::FaultKind;
 use portolan_exchange::value::Map;
+use portolan_exchange::{FaultKind, Kind};
 
 use crate::cost::{Bound, Compiler, Condition, Least, Price, Program, Size, SizeSource, VariableId};
 use crate::document::{
@@ -46,6 +47,8 @@ pub struct Operation {
     pub name: Option<Box<str>>,
     /// Levels of fields, the leaf counted.
     pub depth: u64,
+    /// The operation as the gateway knows it: its name, or `anonymous`, and its kind.
+    pub asked: Arc<portolan_exchange::Operation>,
     /// Where it begins, in bytes.
     at: u32,
     price: Price,
@@ -84,7 +87,8 @@ impl Analyzed {
     pub(crate) fn weight(&self) -> usize {
         let operations = self.operations.iter().map(|operation| {
             let defaults = operation.defaults.len() * size_of::<(VariableId, Bound)>();
-            size_of::<Operation>() + operation.name.as_ref().map_or(0, |name| name.len()) + defaults
+            let names = operation.name.as_ref().map_or(0, |name| name.len()) + operation.asked.id.len();
+            size_of::<Operation>() + size_of::<portolan_exchange::Operation>() + names + defaults
         });
         size_of::<Analyzed>() + operations.sum::<usize>() + self.program.weight()
     }
@@ -478,9 +482,16 @@ impl<'a> Analysis<'a> {
             };
             Some((variable, bound))
         });
+        let name = operation.name.map(|name| name.of(self.text));
+        let kind = match operation.kind {
+            OperationKind::Query | OperationKind::Mutation => Kind::Call,
+            OperationKind::Subscription => Kind::ServerStream,
+        };
+        let id = name.map_or_else(|| "anonymous".to_owned(), short);
         Operation {
             kind: operation.kind,
-            name: operation.name.map(|name| name.of(self.text).into()),
+            name: name.map(Into::into),
+            asked: Arc::new(portolan_exchange::Operation::untyped(id, kind)),
             depth: measure.depth,
             at: operation.at,
             price: measure.price,

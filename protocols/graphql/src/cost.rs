@@ -132,7 +132,7 @@ impl Program {
             bound[variable.0 as usize] = *default;
         }
         for (name, bound) in self.variables.iter().zip(&mut bound) {
-            if let Some(value) = variables.get(&**name) {
+            if let Some(value) = variables.get(name) {
                 *bound = Bound::of_value(value);
             }
         }

@@ -72,6 +72,10 @@ pub(crate) struct FragmentDefinition {
 #[derive(Debug)]
 pub(crate) struct VariableDefinition {
     pub(crate) name: Span,
+    /// The type within all lists.
+    pub(crate) of: Span,
+    /// How many lists stand around it.
+    pub(crate) lists: u64,
     pub(crate) default: Option<Value>,
 }
 

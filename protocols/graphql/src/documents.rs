@@ -95,7 +95,8 @@ pub fn judge(text: &str, schema: &Schema, limits: &Limits) -> Result<Analyzed, V
     Ok(analyzed)
 }
 
-fn stopped(stop: Stop, text: &str, limits: &Limits) -> Error {
+/// The error that tells a client where and why the reading ended.
+pub(crate) fn stopped(stop: Stop, text: &str, limits: &Limits) -> Error {
     let (error, at) = match stop {
         Stop::Syntax { at, message } => (Error::new(FaultKind::QuerySyntax, format!("syntax error: {message}")), at),
         Stop::Tokens { at, value } => (Error::over(Limit::Tokens, value, limits.tokens), at),

@@ -1,5 +1,7 @@
 //! What a document may ask for at most, and what each bound protects.
 
+use portolan_config::snapshot::GraphQlLimits;
+
 /// A bound on documents. The words are those of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
@@ -113,6 +115,23 @@ impl Default for Limits {
             nesting: 64,
             list_length: 250,
             batch: 10,
+        }
+    }
+}
+
+impl From<&GraphQlLimits> for Limits {
+    /// What an operator wrote; the rest as it is by default.
+    fn from(written: &GraphQlLimits) -> Self {
+        Limits {
+            cost: written.max_cost,
+            depth: written.max_depth.into(),
+            aliases: written.max_aliases.into(),
+            root_fields: written.max_root_fields.into(),
+            directives: written.max_directives.into(),
+            tokens: written.max_tokens.into(),
+            selections: written.max_selections.into(),
+            batch: written.batch.into(),
+            ..Limits::default()
         }
     }
 }

@@ -124,13 +124,13 @@ impl Parser<'_> {
                 self.expect(TokenKind::Dollar, "a variable")?;
                 let name = self.name("the name of a variable")?;
                 self.expect(TokenKind::Colon, "`:` and a type")?;
-                self.variable_type()?;
+                let (of, lists) = self.variable_type()?;
                 let mut default = None;
                 if self.next.kind == TokenKind::Equals {
                     self.bump()?;
                     default = Some(self.value(Variables::Refused)?.0);
                 }
-                self.document.variables.push(VariableDefinition { name, default });
+                self.document.variables.push(VariableDefinition { name, of, lists, default });
                 self.directives(Variables::Refused)?;
                 if self.next.kind == TokenKind::CloseParen {
                     self.bump()?;
@@ -142,20 +142,21 @@ impl Parser<'_> {
     }
 
     /// `[[Int!]!]`: brackets open, then a name, then they close, each with or without `!`.
-    fn variable_type(&mut self) -> Result<(), Stop> {
+    fn variable_type(&mut self) -> Result<(Span, u64), Stop> {
         let mut open = 0_u64;
         while self.next.kind == TokenKind::OpenBracket {
             open += 1;
             self.nested(open)?;
             self.bump()?;
         }
-        self.name("a type")?;
+        let lists = open;
+        let of = self.name("a type")?;
         loop {
             if self.next.kind == TokenKind::Bang {
                 self.bump()?;
             }
             if open == 0 {
-                return Ok(());
+                return Ok((of, lists));
             }
             self.expect(TokenKind::CloseBracket, "`]`")?;
             open -= 1;

@@ -146,7 +146,8 @@ fn overlapping_fields_are_validated_within_the_bounds() {
 
 #[test]
 fn steps_grow_with_the_length_of_the_document_and_no_faster() {
-    let families: [(&str, fn(usize) -> String); 7] = [
+    type Family = fn(usize) -> String;
+    let families: [(&str, Family); 7] = [
         ("spreads", |n| spreads(n / 2)),
         ("fields", |n| format!("{{ products {{ {} }} }}", "id ".repeat(n))),
         ("nesting", |n| format!("{{ products {{ {} id {} }} }}", "orders { product {".repeat(n), "} }".repeat(n))),

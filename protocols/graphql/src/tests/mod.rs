@@ -3,6 +3,7 @@
 mod attacks;
 mod examples;
 mod properties;
+mod wire;
 
 use std::sync::Arc;
 

@@ -1,0 +1,54 @@
+//! GraphQL towards a GraphQL service: the request goes on as it came, byte for byte.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use portolan_exchange::protocol::Reply;
+use portolan_exchange::{
+    Answer, Body, Exchange, Fault, FaultKind, LocalBoxFuture, Method, Outbound, Request, Target, Upstream, Worker,
+};
+
+/// Sends what a GraphQL client sent to a GraphQL service, under the path the service has it.
+pub struct Proxy {
+    upstream: Arc<dyn Upstream>,
+    target: Target,
+}
+
+impl Proxy {
+    /// A proxy to this path of a service.
+    pub fn new(upstream: Arc<dyn Upstream>, path: &str) -> Proxy {
+        Proxy { upstream, target: Target::new(path) }
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("upstream", self.upstream.name()).field("target", &self.target).finish()
+    }
+}
+
+impl Outbound for Proxy {
+    fn protocol(&self) -> &'static str {
+        "graphql"
+    }
+
+    fn call<'a>(&'a self, worker: &'a Rc<Worker>, exchange: &'a mut Exchange) -> LocalBoxFuture<'a, Answer> {
+        Box::pin(async move {
+            // The exchange keeps its own request: policies look at its head on the way back.
+            let mut request = Request::new(Method::Post, self.target.clone());
+            request.fields = exchange.request.fields.clone();
+            request.authority = exchange.request.authority.clone();
+            request.version = exchange.request.version;
+            request.peer = exchange.request.peer;
+            request.body = match &exchange.request.body {
+                Body::Whole(bytes) => Body::Whole(bytes.clone()),
+                Body::Empty | Body::Stream(_) => {
+                    let detail = "the gateway failed while it handled this request";
+                    return Err(Fault::new(FaultKind::Internal, detail).because("a GraphQL body that was not gathered"));
+                }
+            };
+            self.upstream.send(worker, exchange, request).await.map(Reply::through)
+        })
+    }
+}
