@@ -18,7 +18,8 @@ pub type Disk<'a> = dyn Fn(&Path) -> io::Result<Vec<u8>> + 'a;
 /// nobody.
 ///
 /// # Errors
-/// Every problem found in one run, in the order of their places. Only a mistake of syntax hides others.
+/// Every problem found in one run, in the order of their places. Only a mistake of syntax or an unknown alias hides
+/// others.
 pub fn load(file: impl AsRef<Path>, env: &Env<'_>) -> Result<Snapshot, Diagnostics> {
     load_from(file, env, &read)
 }
@@ -34,6 +35,10 @@ pub fn load_from(file: impl AsRef<Path>, env: &Env<'_>, disk: &Disk<'_>) -> Resu
     let Some(tree) = tree else {
         return Err(diagnostics);
     };
+    if tree.root().is_nothing() {
+        let told = Diagnostic::error(&Place::new(file, 1, 1, ""), "the file says nothing");
+        return Err(told.hint("the least is a listener: `listeners: { public: { address: 0.0.0.0:8080 } }`").into());
+    }
     let (document, told) = document::read(&tree, env);
     diagnostics.append(told);
     resolve::resolve(file, document, diagnostics, disk)

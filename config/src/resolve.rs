@@ -137,21 +137,21 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Two listeners cannot share an address, nor the admin port with one. Port 0 is a new one each time.
+    /// Two listeners cannot share an address, nor one with the admin port. Port 0 is a new one each time.
     fn addresses(&mut self, document: &Document) {
-        let mut taken: Vec<(SocketAddr, String)> = Vec::new();
-        let listeners =
-            document.listeners.iter().map(|(name, entry)| (format!("listener `{name}`"), &entry.value.address));
-        for (owner, address) in listeners.chain([("the admin port".to_owned(), &document.admin.address)]) {
-            if address.value.port() == 0 {
-                continue;
-            }
-            match taken.iter().find(|(known, _)| *known == address.value) {
-                Some((_, first)) => {
-                    let message = format!("`{}` is the address of {first} already", address.value);
-                    self.error(&address.place, message, "give each a port of its own");
+        let overlap = |a: SocketAddr, b: SocketAddr| {
+            let ips = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+            ips && a.is_ipv4() == b.is_ipv4() && a.port() == b.port() && a.port() != 0
+        };
+        let mut taken = vec![(document.admin.address.value, "the admin port".to_owned())];
+        for (name, entry) in &document.listeners {
+            let Placed { value: address, place } = &entry.value.address;
+            match taken.iter().find(|(known, _)| overlap(*known, *address)) {
+                Some((known, first)) => {
+                    let message = format!("`{address}` is taken by {first} at `{known}`");
+                    self.error(place, message, "give each a port of its own");
                 }
-                None => taken.push((address.value, owner)),
+                None => taken.push((*address, format!("listener `{name}`"))),
             }
         }
     }

@@ -39,8 +39,8 @@ pub fn parse(file: impl AsRef<Path>, text: &str) -> Result<Tree, Diagnostics> {
     }
 }
 
-/// The same for a reader that goes on: the tree is there although keys were repeated, and only a mistake of syntax
-/// leaves nothing. `${env:…}` may stand in braces: `{ hash: ${env:HASH} }`.
+/// The same for a reader that goes on: the tree is there although keys were repeated, and only a mistake of syntax or
+/// an unknown alias leaves nothing. `${env:…}` may stand in braces: `{ hash: ${env:HASH} }`.
 pub(crate) fn parse_with_references(file: &Path, text: &str) -> (Option<Tree>, Diagnostics) {
     build::build_with_references(file, text)
 }
@@ -150,6 +150,11 @@ impl Node {
                 Value::Object(entries.iter().map(|(key, entry)| (key.clone(), entry.value.to_json())).collect())
             }
         }
+    }
+
+    /// Whether it is `null`, or no value at all.
+    pub fn is_nothing(&self) -> bool {
+        matches!(&self.kind, Kind::Scalar(scalar) if scalar.to_json().is_null())
     }
 
     /// What it is, with its article, for a sentence such as `expected a list, found a text`.

@@ -113,6 +113,9 @@ impl Setting for Pattern {
 }
 
 fn problem_of_pattern(pattern: &str) -> Option<&'static str> {
+    if !pattern.starts_with('/') {
+        return Some("begins with `/`");
+    }
     let literal = pattern.strip_suffix("/**").unwrap_or(pattern);
     if literal.contains('*') {
         return Some("has `*` only in `/**` at its end; `{name}` stands for one segment");

@@ -76,6 +76,8 @@ struct Builder {
     nodes: usize,
     copied: Cost,
     veiled: bool,
+    /// Something is lacking that was told, so that nothing may be said of the tree without it.
+    broken: bool,
 }
 
 /// Nothing more can be read.
@@ -92,6 +94,7 @@ impl Builder {
             nodes: 0,
             copied: Cost::default(),
             veiled: false,
+            broken: false,
         }
     }
 
@@ -113,6 +116,9 @@ impl Builder {
             if taken.is_err() {
                 return (None, self.diagnostics);
             }
+        }
+        if self.broken {
+            return (None, self.diagnostics);
         }
         let nothing = || Node::scalar(1, 1, "");
         (Some(Tree { file: self.file, root: self.root.unwrap_or_else(nothing) }), self.diagnostics)
@@ -144,6 +150,7 @@ impl Builder {
             Event::UnresolvedAlias(name) => {
                 let place = self.place(line, column);
                 self.diagnostics.error(&place, format!("no anchor `{name}` before this alias"));
+                self.broken = true;
                 self.complete(Node::scalar(line, column, ""), 0, Cost::default())
             }
             _ => Ok(()),

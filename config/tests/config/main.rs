@@ -1,0 +1,8 @@
+//! The configuration from outside: golden cases, the schema, the page, and whatever bytes come.
+
+mod cases;
+mod diff;
+mod disk;
+mod page;
+mod random;
+mod schema;
