@@ -4,6 +4,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use portolan_config::snapshot::GraphQlLimits;
 use portolan_exchange::value::json::encode;
 use portolan_exchange::value::{Payload, Value};
 use portolan_exchange::{
@@ -13,17 +14,14 @@ use portolan_exchange::{
 use crate::document::OperationKind;
 use crate::documents::{DEFAULT_CAPACITY, Documents};
 use crate::error::Error;
-use crate::limits::{Limit, Limits};
+use crate::limits::Limit;
 use crate::render::{self, refuse};
 use crate::request::{Call, Requests, Unreadable, read};
 use crate::schema::Schema;
 
-/// A body may have this many bytes: a document of 15,000 tokens has some 100 KB, the rest is for variables.
-pub const DEFAULT_MAX_BODY: usize = 1 << 20;
-
 /// The GraphQL API of a route.
 #[derive(Debug)]
-pub struct GraphQl {
+pub struct GraphQlInbound {
     documents: Documents,
     max_body: usize,
     batch: Arc<Operation>,
@@ -32,17 +30,11 @@ pub struct GraphQl {
 /// What the parent of a batch found out about an element, for its own exchange to tell.
 struct Judged(Result<(), Fault>);
 
-impl GraphQl {
-    /// An API with this schema; its document cache is empty.
-    pub fn new(schema: Arc<Schema>, limits: Limits) -> GraphQl {
-        let documents = Documents::new(schema, limits, DEFAULT_CAPACITY);
-        GraphQl { documents, max_body: DEFAULT_MAX_BODY, batch: Arc::new(Operation::untyped("batch", Kind::Call)) }
-    }
-
-    /// With another bound on bodies, in bytes.
-    #[must_use]
-    pub fn max_body(self, max_body: usize) -> GraphQl {
-        GraphQl { max_body, ..self }
+impl GraphQlInbound {
+    /// An API with this schema and these limits; its document cache is empty. A body has at most `max_body` bytes.
+    pub fn new(schema: Arc<Schema>, limits: &GraphQlLimits, max_body: usize) -> GraphQlInbound {
+        let documents = Documents::new(schema, limits.into(), DEFAULT_CAPACITY);
+        GraphQlInbound { documents, max_body, batch: Arc::new(Operation::untyped("batch", Kind::Call)) }
     }
 
     /// The documents seen, and how much they take.
@@ -101,7 +93,7 @@ impl GraphQl {
     }
 }
 
-impl Inbound for GraphQl {
+impl Inbound for GraphQlInbound {
     fn protocol(&self) -> &'static str {
         "graphql"
     }

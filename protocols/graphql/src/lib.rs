@@ -6,6 +6,7 @@
 //! request on to a GraphQL service, and [`stored`] lets such a service answer operations of other protocols.
 
 pub mod analysis;
+pub mod contract;
 mod cost;
 mod document;
 pub mod documents;
@@ -25,11 +26,11 @@ pub use analysis::{Analyzed, Operation};
 pub use document::OperationKind;
 pub use documents::{Documents, Verdict};
 pub use error::{Error, Location};
-pub use inbound::GraphQl;
+pub use inbound::GraphQlInbound;
 pub use limits::{Limit, Limits};
-pub use outbound::Proxy;
+pub use outbound::GraphQlOutbound;
 pub use schema::{Schema, SchemaError};
-pub use stored::Stored;
+pub use stored::StoredOutbound;
 
 #[cfg(test)]
 mod tests;

@@ -120,7 +120,7 @@ impl Default for Limits {
 }
 
 impl From<&GraphQlLimits> for Limits {
-    /// What an operator wrote; the rest as it is by default.
+    /// What an operator wrote; what cannot be written follows from it, or is as it is by default.
     fn from(written: &GraphQlLimits) -> Self {
         Limits {
             cost: written.max_cost,
@@ -130,8 +130,12 @@ impl From<&GraphQlLimits> for Limits {
             directives: written.max_directives.into(),
             tokens: written.max_tokens.into(),
             selections: written.max_selections.into(),
+            // No document has more values than tokens; expansion is not to give it more than the longest could have.
+            values: written.max_tokens.into(),
+            // Each level of fields, and as many fragments around them as the default leaves room for.
+            nesting: 54 + u64::from(written.max_depth),
             batch: written.batch.into(),
-            ..Limits::default()
+            list_length: Limits::default().list_length,
         }
     }
 }

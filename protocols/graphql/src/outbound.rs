@@ -10,25 +10,25 @@ use portolan_exchange::{
 };
 
 /// Sends what a GraphQL client sent to a GraphQL service, under the path the service has it.
-pub struct Proxy {
+pub struct GraphQlOutbound {
     upstream: Arc<dyn Upstream>,
     target: Target,
 }
 
-impl Proxy {
-    /// A proxy to this path of a service.
-    pub fn new(upstream: Arc<dyn Upstream>, path: &str) -> Proxy {
-        Proxy { upstream, target: Target::new(path) }
+impl GraphQlOutbound {
+    /// To this path of a service.
+    pub fn new(upstream: Arc<dyn Upstream>, path: &str) -> GraphQlOutbound {
+        GraphQlOutbound { upstream, target: Target::new(path) }
     }
 }
 
-impl fmt::Debug for Proxy {
+impl fmt::Debug for GraphQlOutbound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proxy").field("upstream", self.upstream.name()).field("target", &self.target).finish()
+        f.debug_struct("GraphQlOutbound").field("upstream", self.upstream.name()).field("target", &self.target).finish()
     }
 }
 
-impl Outbound for Proxy {
+impl Outbound for GraphQlOutbound {
     fn protocol(&self) -> &'static str {
         "graphql"
     }

@@ -14,7 +14,7 @@ use portolan_exchange::{
     Upstream, Worker,
 };
 
-use crate::document::VariableDefinition;
+use crate::document::{Document, OperationKind, VariableDefinition};
 use crate::documents::stopped;
 use crate::error::Error;
 use crate::limits::Limits;
@@ -43,7 +43,7 @@ const OF_THE_BODY: [&str; 15] = [
 ];
 
 /// A stored document and the service that executes it.
-pub struct Stored {
+pub struct StoredOutbound {
     upstream: Arc<dyn Upstream>,
     target: Target,
     document: String,
@@ -69,44 +69,31 @@ enum Takes {
     Anything,
 }
 
-impl Stored {
+impl StoredOutbound {
     /// A document that `upstream` executes under `path`; the reply is what the JSON pointer (RFC 6901) names in `data`,
-    /// all of it when the pointer is empty.
-    ///
-    /// # Errors
-    /// When the document is not GraphQL, or is not one query or mutation. It is the operator's, so limits of clients do
-    /// not hold for it, and its schema is not known here.
-    pub fn new(upstream: Arc<dyn Upstream>, path: &str, document: &str, pointer: &str) -> Result<Stored, Error> {
-        let limits = Limits::default();
-        let parsed = parse(document, &limits).map_err(|stop| stopped(stop, document, &limits))?;
-        let [operation] = parsed.operations.as_slice() else {
-            let message = format!("a stored document has one operation, this one has {}", parsed.operations.len());
-            return Err(Error::new(FaultKind::QueryInvalid, message));
-        };
-        if operation.kind == crate::OperationKind::Subscription {
-            return Err(Error::new(FaultKind::QueryInvalid, "a stored document cannot be a subscription"));
-        }
+    /// all of it when the pointer is empty. The document was found sound by [`crate::contract::check_stored`]; of one that
+    /// is not, no variables are known, and the service will refuse it.
+    pub fn new(upstream: Arc<dyn Upstream>, path: &str, document: &str, pointer: &str) -> StoredOutbound {
         let variable = |definition: &VariableDefinition| Variable {
             name: definition.name.of(document).into(),
             takes: Takes::of(definition.of.of(document), definition.lists),
         };
-        Ok(Stored {
+        let variables = read(document).map(|parsed| parsed.variables.iter().map(variable).collect());
+        StoredOutbound {
             upstream,
             target: Target::new(path),
             document: document.to_owned(),
-            variables: parsed.variables.iter().map(variable).collect(),
+            variables: variables.unwrap_or_default(),
             pointer: pointer.into(),
-        })
+        }
     }
 
-    /// The document's variables from the operation's input: a member of that name, or one of the input's `body`.
+    /// The document's variables, as far as the operation's input has members of their names.
     fn variables(&self, input: Option<&Value>) -> Map {
-        let body = input.and_then(|input| input.get("body"));
         let mut variables = Map::new();
         for variable in &self.variables {
-            let member = |from: Option<&Value>| from.and_then(|from| from.get(&variable.name)).cloned();
-            if let Some(value) = member(input).or_else(|| member(body)) {
-                variables.insert(&*variable.name, variable.takes.read(value));
+            if let Some(value) = input.and_then(|input| input.get(&variable.name)) {
+                variables.insert(&*variable.name, variable.takes.read(value.clone()));
             }
         }
         variables
@@ -171,6 +158,21 @@ impl Stored {
     }
 }
 
+/// Reads a stored document. It is the operator's, so limits of clients do not hold for it; its schema is not known here.
+///
+/// # Errors
+/// When it is not GraphQL, or is not one query or mutation.
+pub(crate) fn read(document: &str) -> Result<Document, Error> {
+    let limits = Limits { tokens: 1_000_000, ..Limits::default() };
+    let parsed = parse(document, &limits).map_err(|stop| stopped(stop, document, &limits))?;
+    let refuse = |message: String| Err(Error::new(FaultKind::QueryInvalid, message));
+    match parsed.operations.as_slice() {
+        [one] if one.kind == OperationKind::Subscription => refuse("a stored document cannot be a subscription".into()),
+        [_] => Ok(parsed),
+        several => refuse(format!("a stored document has one operation, this one has {}", several.len())),
+    }
+}
+
 impl Takes {
     fn of(name: &str, lists: u64) -> Takes {
         match (lists, name) {
@@ -198,15 +200,15 @@ impl Takes {
     }
 }
 
-impl fmt::Debug for Stored {
+impl fmt::Debug for StoredOutbound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("Stored");
+        let mut shown = f.debug_struct("StoredOutbound");
         shown.field("upstream", self.upstream.name()).field("target", &self.target).field("pointer", &self.pointer);
         shown.finish_non_exhaustive()
     }
 }
 
-impl Outbound for Stored {
+impl Outbound for StoredOutbound {
     fn protocol(&self) -> &'static str {
         "graphql"
     }

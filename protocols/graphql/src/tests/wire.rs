@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
+use portolan_config::snapshot::GraphQlLimits;
 use portolan_exchange::exchange::RequestId;
 use portolan_exchange::value::{Map, Payload};
 use portolan_exchange::{
@@ -15,7 +16,7 @@ use portolan_exchange::{
 use serde_json::{Value as Json, json};
 
 use super::shop;
-use crate::{GraphQl, Limits, Proxy, Stored};
+use crate::{GraphQlInbound, GraphQlOutbound, StoredOutbound};
 
 /// What was sent: the target, the fields and the body.
 type Sent = (String, Vec<(String, String)>, String);
@@ -63,7 +64,26 @@ fn worker() -> Rc<Worker> {
     Worker::new(0, Clock::manual(SystemTime::UNIX_EPOCH))
 }
 
-fn exchange(inbound: &Arc<GraphQl>, outbound: Arc<dyn Outbound>, fields: &[(&str, &str)], body: &str) -> Exchange {
+fn inbound() -> Arc<GraphQlInbound> {
+    let limits = GraphQlLimits {
+        max_cost: 1_000,
+        max_depth: 10,
+        max_aliases: 30,
+        max_root_fields: 20,
+        max_directives: 50,
+        max_tokens: 15_000,
+        max_selections: 5_000,
+        batch: 10,
+    };
+    Arc::new(GraphQlInbound::new(shop(), &limits, 1 << 20))
+}
+
+fn exchange(
+    inbound: &Arc<GraphQlInbound>,
+    outbound: Arc<dyn Outbound>,
+    fields: &[(&str, &str)],
+    body: &str,
+) -> Exchange {
     let route = Route {
         name: "shop".into(),
         api: None,
@@ -87,9 +107,9 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 const MODERN: (&str, &str) = ("accept", "application/graphql-response+json");
 
 /// What a client gets: status, media type and body. The call is made when nothing stands against it.
-fn answer(limits: Limits, upstream: Arc<Recording>, fields: &[(&str, &str)], body: &str) -> (u16, String, Json) {
-    let inbound = Arc::new(GraphQl::new(shop(), limits));
-    let outbound: Arc<dyn Outbound> = Arc::new(Proxy::new(upstream, "/graphql"));
+fn answer(upstream: Arc<Recording>, fields: &[(&str, &str)], body: &str) -> (u16, String, Json) {
+    let inbound = inbound();
+    let outbound: Arc<dyn Outbound> = Arc::new(GraphQlOutbound::new(upstream, "/graphql"));
     let (worker, mut exchange) = (worker(), exchange(&inbound, outbound.clone(), fields, body));
     let answer = match inbound.describe(&worker, &mut exchange) {
         Ok(Described::One) => call(&worker, &outbound, &mut exchange),
@@ -126,7 +146,7 @@ fn quiet() -> Arc<Recording> {
 fn a_sound_request_goes_on_byte_for_byte_and_its_answer_comes_back_so() {
     let upstream = Recording::answering(200, r#"{"data":{"products":[]}}"#);
     let body = r#" {"query" : "query Q { products { id } }", "extensions":{"a":1.0}} "#;
-    let got = answer(Limits::default(), upstream.clone(), &[JSON, ("authorization", "Bearer x")], body);
+    let got = answer(upstream.clone(), &[JSON, ("authorization", "Bearer x")], body);
     assert_eq!(got, (200, "application/json".into(), json!({ "data": { "products": [] } })));
     let sent = upstream.sent.lock().unwrap();
     let fields = [("content-type", "application/json"), ("authorization", "Bearer x")];
@@ -136,8 +156,8 @@ fn a_sound_request_goes_on_byte_for_byte_and_its_answer_comes_back_so() {
 
 #[test]
 fn the_operation_stands_in_the_exchange_with_its_name_cost_and_variables() {
-    let inbound = Arc::new(GraphQl::new(shop(), Limits::default()));
-    let outbound: Arc<dyn Outbound> = Arc::new(Proxy::new(quiet(), "/graphql"));
+    let inbound = inbound();
+    let outbound: Arc<dyn Outbound> = Arc::new(GraphQlOutbound::new(quiet(), "/graphql"));
     let body = r#"{"query":"query Q($n: Int) { products(first: $n) { id } }","variables":{"n":20}}"#;
     let mut exchange = exchange(&inbound, outbound, &[JSON], body);
     assert!(matches!(inbound.describe(&worker(), &mut exchange), Ok(Described::One)));
@@ -158,9 +178,9 @@ fn a_refused_document_is_400_for_clients_that_read_the_status_and_200_for_others
         },
     }] });
     let upstream = quiet();
-    let got = answer(Limits::default(), upstream.clone(), &[JSON], body);
+    let got = answer(upstream.clone(), &[JSON], body);
     assert_eq!(got, (200, "application/json; charset=utf-8".into(), expected.clone()));
-    let got = answer(Limits::default(), upstream.clone(), &[JSON, MODERN], body);
+    let got = answer(upstream.clone(), &[JSON, MODERN], body);
     assert_eq!(got, (400, "application/graphql-response+json; charset=utf-8".into(), expected));
     assert!(upstream.sent.lock().unwrap().is_empty());
 }
@@ -187,11 +207,11 @@ fn syntax_validation_and_operation_mistakes_are_told_alike() {
         (r#"{"variables":{}}"#, "bad_request", "the request has no `query`"),
     ];
     for (body, code, message) in cases {
-        let (status, _, told) = answer(Limits::default(), quiet(), &[JSON, MODERN], body);
+        let (status, _, told) = answer(quiet(), &[JSON, MODERN], body);
         assert_eq!(status, 400, "{body}");
         assert_eq!(told["errors"][0]["message"], message, "{body}");
         assert_eq!(told["errors"][0]["extensions"]["code"], code, "{body}");
-        let (status, ..) = answer(Limits::default(), quiet(), &[JSON], body);
+        let (status, ..) = answer(quiet(), &[JSON], body);
         assert_eq!(status, if code == "bad_request" { 400 } else { 200 }, "{body}");
     }
 }
@@ -207,7 +227,7 @@ fn what_is_no_graphql_request_is_a_problem_document() {
         (&[JSON, ("content-encoding", "gzip")], "{}", 415, "unsupported_media_type"),
     ];
     for (fields, body, status, code) in cases {
-        let (got, media, told) = answer(Limits::default(), quiet(), fields, body);
+        let (got, media, told) = answer(quiet(), fields, body);
         assert_eq!((got, media.as_str(), &told["code"]), (status, "application/problem+json", &json!(code)), "{body}");
     }
 }
@@ -216,7 +236,7 @@ fn what_is_no_graphql_request_is_a_problem_document() {
 fn a_batch_is_answered_in_order_and_one_bad_request_spoils_no_other() {
     let upstream = Recording::answering(200, r#"{"data":{}}"#);
     let body = r#"[{"query":"{ orders { id } }"},7,{"query":"{ products(first: 5000) { id } }"},{"query":"{ product(id: 1) { id } }"}]"#;
-    let (status, media, told) = answer(Limits::default(), upstream.clone(), &[JSON, ("content-length", "9")], body);
+    let (status, media, told) = answer(upstream.clone(), &[JSON, ("content-length", "9")], body);
     assert_eq!((status, media.as_str()), (200, "application/json; charset=utf-8"));
     let codes: Vec<_> =
         told.as_array().unwrap().iter().map(|one| one["errors"][0]["extensions"]["code"].clone()).collect();
@@ -229,8 +249,8 @@ fn a_batch_is_answered_in_order_and_one_bad_request_spoils_no_other() {
 
 #[test]
 fn each_request_of_a_batch_has_a_cost_and_a_name_of_its_own() {
-    let inbound = Arc::new(GraphQl::new(shop(), Limits::default()));
-    let outbound: Arc<dyn Outbound> = Arc::new(Proxy::new(quiet(), "/graphql"));
+    let inbound = inbound();
+    let outbound: Arc<dyn Outbound> = Arc::new(GraphQlOutbound::new(quiet(), "/graphql"));
     let body = r#"[{"query":"query A { orders { id } }"},{"query":"query B { product(id: 1) { id } }"}]"#;
     let mut exchange = exchange(&inbound, outbound, &[JSON], body);
     let Ok(Described::Batch(children)) = inbound.describe(&worker(), &mut exchange) else { panic!("no batch") };
@@ -242,14 +262,14 @@ fn each_request_of_a_batch_has_a_cost_and_a_name_of_its_own() {
 #[test]
 fn an_answer_that_is_not_json_becomes_an_error_in_its_place_of_the_batch() {
     let upstream = Recording::answering(502, "<html>");
-    let (status, _, told) = answer(Limits::default(), upstream, &[JSON], r#"[{"query":"{ orders { id } }"}]"#);
+    let (status, _, told) = answer(upstream, &[JSON], r#"[{"query":"{ orders { id } }"}]"#);
     assert_eq!((status, &told[0]["errors"][0]["extensions"]["code"]), (200, &json!("upstream_broken")));
 }
 
 #[test]
 fn every_fault_renders_as_a_graphql_error_or_a_problem_with_code_and_request_id() {
-    let inbound = Arc::new(GraphQl::new(shop(), Limits::default()));
-    let outbound: Arc<dyn Outbound> = Arc::new(Proxy::new(quiet(), "/graphql"));
+    let inbound = inbound();
+    let outbound: Arc<dyn Outbound> = Arc::new(GraphQlOutbound::new(quiet(), "/graphql"));
     let exchange = exchange(&inbound, outbound, &[JSON], "{}");
     for kind in FaultKind::ALL {
         let fault = Fault::new(*kind, "what happened").retry_after(Duration::from_millis(1_500)).with("limit", 5);
@@ -265,8 +285,8 @@ fn every_fault_renders_as_a_graphql_error_or_a_problem_with_code_and_request_id(
 
 #[test]
 fn a_payload_of_another_protocol_becomes_the_data() {
-    let inbound = Arc::new(GraphQl::new(shop(), Limits::default()));
-    let outbound: Arc<dyn Outbound> = Arc::new(Proxy::new(quiet(), "/graphql"));
+    let inbound = inbound();
+    let outbound: Arc<dyn Outbound> = Arc::new(GraphQlOutbound::new(quiet(), "/graphql"));
     let exchange = exchange(&inbound, outbound, &[JSON], "{}");
     let reply = portolan_exchange::Reply::payload(Payload::of(Map::from([("id", 1)])));
     let (status, _, told) = read(inbound.render(&exchange, Ok(reply)));
@@ -277,8 +297,8 @@ const ORDERS: &str =
     "query Orders($first: Int!, $note: String, $all: Boolean, $share: Float, $id: ID) { orders(first: $first) { id } }";
 
 fn stored(upstream: Arc<Recording>, pointer: &str, input: Option<Payload>) -> Result<Json, Fault> {
-    let outbound: Arc<dyn Outbound> = Arc::new(Stored::new(upstream, "/graphql", ORDERS, pointer).unwrap());
-    let inbound = Arc::new(GraphQl::new(shop(), Limits::default()));
+    let outbound: Arc<dyn Outbound> = Arc::new(StoredOutbound::new(upstream, "/graphql", ORDERS, pointer));
+    let inbound = inbound();
     let fields = [JSON, ("content-length", "2"), ("accept-encoding", "gzip"), ("authorization", "Bearer x")];
     let mut exchange = exchange(&inbound, outbound.clone(), &fields, "{}");
     exchange.input = input;
@@ -291,7 +311,7 @@ fn stored(upstream: Arc<Recording>, pointer: &str, input: Option<Payload>) -> Re
 #[test]
 fn a_stored_document_is_called_with_the_input_as_its_variables() {
     let upstream = Recording::answering(200, r#"{"data":{"orders":[{"id":"1"}]}}"#);
-    let input = Map::new().with("first", "3").with("note", 7).with("all", "true").with("other", 1);
+    let input = Map::new().with("first", "3").with("note", 7).with("all", "true").with("share", "0.5").with("other", 1);
     let input =
         input.with("body", portolan_exchange::value::Value::Map(Map::new().with("share", "0.5").with("first", 9)));
     assert_eq!(stored(upstream.clone(), "/orders", Some(Payload::of(input))).unwrap(), json!([{ "id": "1" }]));
@@ -330,12 +350,4 @@ fn what_the_service_answers_to_a_stored_document_is_a_reply_or_a_fault() {
         }
         assert_eq!(got.map_err(|fault| fault.kind()), expected, "{body}");
     }
-}
-
-#[test]
-fn a_stored_document_is_checked_when_it_is_loaded() {
-    let told = |document: &str| Stored::new(quiet(), "/graphql", document, "").unwrap_err().message;
-    assert_eq!(told("{ a "), "syntax error: expected a field or `}`, found the end of the document");
-    assert_eq!(told("query A { a } query B { b }"), "a stored document has one operation, this one has 2");
-    assert_eq!(told("subscription { a }"), "a stored document cannot be a subscription");
 }
