@@ -84,6 +84,34 @@ fn prices_are_those_of_the_worked_examples() {
 }
 
 #[test]
+fn the_table_of_the_documentation_is_true() {
+    let page = include_str!("../../../../docs/graphql.md");
+    let mut rows = 0;
+    for line in page.lines().filter(|line| line.starts_with("| `{") || line.starts_with("| `query")) {
+        let cells: Vec<_> = line.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`')).collect();
+        let [text, variables, cost, depth] = cells.as_slice() else { panic!("{line}") };
+        let analyzed = judge(text).unwrap_or_else(|errors| panic!("{text}: {errors:?}"));
+        let operation = analyzed.operation(None).unwrap();
+        let found = (analyzed.price(operation, &super::map(variables)), operation.depth);
+        assert_eq!(found, (cost.parse().unwrap(), depth.parse().unwrap()), "{text} {variables}");
+        rows += 1;
+    }
+    assert_eq!(rows, 20);
+}
+
+#[test]
+fn ten_levels_with_a_mutual_path_pass_and_eleven_do_not() {
+    // products, then orders and customer in turn, a leaf last.
+    let nested = |levels: usize| {
+        let fields = (0..levels - 2).map(|at| if at % 2 == 0 { "orders(first: 1)" } else { "customer" });
+        let open: String = fields.map(|field| format!("{{ {field} ")).collect();
+        format!("{{ products(first: 1) {open} {{ id }} {} }}", "}".repeat(levels - 2))
+    };
+    assert!(judge(&nested(10)).is_ok());
+    assert_eq!(refusal(&nested(11)), ["query depth 11 exceeds the limit of 10"]);
+}
+
+#[test]
 fn depth_counts_fields_and_their_leaf_and_no_fragments() {
     let cases = [
         ("{ __typename }", 1),
