@@ -196,7 +196,7 @@ fn control_stops_its_actors_and_threads_and_may_be_told_twice() {
     let (supervised, reference, _) = frail(&control, Place::Nowhere, 0);
     until("the actor to be up", || reference.try_send(Turn));
     let (end, ended) = std::sync::mpsc::channel::<()>();
-    let thread = control.threads().spawn("test".into(), move || drop(ended.recv())).unwrap();
+    let thread = control.threads().spawn("test".into(), move || assert!(ended.recv().is_err())).unwrap();
     assert_eq!(control.threads().running(), 1);
     drop(end);
     control.stop();
