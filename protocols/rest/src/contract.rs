@@ -92,8 +92,9 @@ impl Contract {
         Ok(Contract { title: info("title").to_owned(), version: info("version").to_owned(), operations })
     }
 
-    /// The operations by path: what a router is built from. The paths are distinct under any naming of their
-    /// parameters, and a `matchit` router takes all of their [patterns](PathTemplate::pattern) together.
+    /// The operations by path: what a router is built from. A `matchit` router takes the
+    /// [patterns](PathTemplate::pattern) of all of them, once the names of parameters are made alike; where two are then
+    /// equal, their methods differ.
     pub fn paths(&self) -> Vec<(Arc<PathTemplate>, Vec<Arc<RestOperation>>)> {
         let mut places = BTreeMap::new();
         let mut paths: Vec<(Arc<PathTemplate>, Vec<Arc<RestOperation>>)> = Vec::new();

@@ -103,7 +103,7 @@ impl Inbound for RestInbound {
         {
             return None;
         }
-        with_head(exchange, |head| match check::body_check(operation, head, has_body(&exchange.request)) {
+        with_head(exchange, operation, |head| match check::body_check(operation, head, has_body(&exchange.request)) {
             Ok(BodyCheck::Gather(_)) => Some(self.max_body),
             // What is wrong about it is said without reading it.
             Ok(BodyCheck::Pass) | Err(_) => None,
@@ -116,7 +116,7 @@ impl Inbound for RestInbound {
             self.check(&operation, exchange)?;
         }
         if self.input == Input::Read {
-            let map = with_head(exchange, |head| input::read(&operation, head, &exchange.request));
+            let map = with_head(exchange, &operation, |head| input::read(&operation, head, &exchange.request));
             exchange.input = Some(Payload::of(map.map_err(|refusal| refusal.fault(&operation))?));
         }
         Ok(Described::One)
@@ -159,7 +159,7 @@ fn checked(operation: &RestOperation, exchange: &Exchange) -> Result<(), Refusal
         let kind = FaultKind::UnsupportedMediaType;
         return Err(Refusal::of(kind, "header.content-type", "is given more than once"));
     }
-    with_head(exchange, |head| match &request.body {
+    with_head(exchange, operation, |head| match &request.body {
         Body::Whole(bytes) => check::request(operation, head, Some(bytes)),
         // Checked so far as it can be while it streams; a body that must be looked into was gathered before.
         Body::Stream(_) if has_body(request) => check::head(operation, head, true).map(drop),
@@ -173,11 +173,12 @@ fn has_body(request: &Request) -> bool {
 }
 
 /// Shows the head of a request to a check.
-fn with_head<T>(exchange: &Exchange, see: impl FnOnce(&Head<'_>) -> T) -> T {
-    let path = |name: &str| {
-        let parameters = exchange.path_parameters.iter();
-        parameters.into_iter().find(|(known, _)| &**known == name).map(|(_, value)| &**value)
+fn with_head<T>(exchange: &Exchange, operation: &RestOperation, see: impl FnOnce(&Head<'_>) -> T) -> T {
+    let matched = |name: &str| {
+        let mut parameters = exchange.path_parameters.iter();
+        parameters.find(|(known, _)| &**known == name).map(|(_, value)| &**value)
     };
+    let path = |name: &str| operation.path.value(name, matched);
     let header = |name: &str| joined(&exchange.request, name);
     see(&Head { path: &path, query: exchange.request.target.query().unwrap_or_default(), header: &header })
 }

@@ -37,14 +37,17 @@ pub(super) fn read_all<'a>(document: &Document<'a>, schemas: &mut Schemas<'_, 'a
     if document.object(&paths).is_none() {
         return Vec::new();
     }
-    let mut reader = Reader { document, ids: HashMap::new(), templates: HashMap::new(), operations: Vec::new() };
-    let mut router = matchit::Router::new();
+    let mut reader = Reader {
+        document,
+        ids: HashMap::new(),
+        router: matchit::Router::new(),
+        forms: HashMap::new(),
+        operations: Vec::new(),
+    };
     for (text, item) in paths.members().filter(|(text, _)| !text.starts_with("x-")) {
-        let Some(template) = reader.template(text, &item) else { continue };
-        if let Err(reason) = router.insert(template.pattern(), ()) {
-            document.problem(&item.pointer, format!("the path cannot be told from another: {}", lowercase(&reason)));
+        if let Some(template) = reader.template(text, &item) {
+            reader.path_item(&Arc::new(template), item, schemas);
         }
-        reader.path_item(&Arc::new(template), item, schemas);
     }
     if reader.operations.is_empty() && !document.has_problems() {
         document.problem(&paths.pointer, "there are no operations, and so nothing to route");
@@ -56,9 +59,18 @@ struct Reader<'d, 'a> {
     document: &'d Document<'a>,
     /// Where each id stands.
     ids: HashMap<String, String>,
-    /// The path that has this form, whatever its parameters are called.
-    templates: HashMap<String, &'a str>,
+    /// Takes the forms together, or says why they cannot be told apart.
+    router: matchit::Router<()>,
+    /// The methods of each form, each with the path it was written under. Paths that differ in the names of their
+    /// parameters alone are of one form, and no method may stand under two of them.
+    forms: HashMap<String, Form<'a>>,
     operations: Vec<Arc<RestOperation>>,
+}
+
+/// Paths that match the same requests.
+struct Form<'a> {
+    first: &'a str,
+    methods: HashMap<&'static str, String>,
 }
 
 impl<'a> Reader<'_, 'a> {
@@ -70,10 +82,24 @@ impl<'a> Reader<'_, 'a> {
                 return None;
             }
         };
-        if let Some(other) = self.templates.insert(template.nameless(), text) {
-            self.document.problem(&item.pointer, format!("the path matches what `{other}` matches"));
+        let form = template.nameless();
+        if self.forms.contains_key(&form) {
+            return Some(template);
+        }
+        if let Err(error) = self.router.insert(&form, ()) {
+            let reason = match error {
+                matchit::InsertError::Conflict { with } => {
+                    let other = self.forms.get(&with).map_or(with.as_str(), |form| form.first);
+                    format!(
+                        "the path cannot be told from `{other}`, as a parameter of the one stands beside text of the other"
+                    )
+                }
+                other => format!("the path cannot be routed: {other}"),
+            };
+            self.document.problem(&item.pointer, reason);
             return None;
         }
+        self.forms.insert(form, Form { first: text, methods: HashMap::new() });
         Some(template)
     }
 
@@ -84,8 +110,13 @@ impl<'a> Reader<'_, 'a> {
         }
         let shared = item.member("parameters");
         for (key, operation) in item.members() {
+            let form = self.forms.get_mut(&path.nameless()).expect("a path is read once its form is known");
             let Some((_, method)) = METHODS.iter().find(|(known, _)| *known == key) else { continue };
             if self.document.object(&operation).is_none() {
+                continue;
+            }
+            if let Some(other) = form.methods.insert(method, path.text().to_owned()) {
+                self.document.problem(&operation.pointer, format!("`{key} {other}` takes the same requests"));
                 continue;
             }
             let lists = [shared.clone(), operation.member("parameters")];
@@ -122,14 +153,6 @@ fn check_dialect(document: &Document<'_>, root: &Node<'_>) {
 /// Whether schemas that name this dialect are read.
 pub(super) fn is_read(dialect: &str) -> bool {
     DIALECTS.contains(&dialect.trim_end_matches('#'))
-}
-
-fn lowercase(reason: &matchit::InsertError) -> String {
-    let mut text = reason.to_string().trim_end_matches('.').to_owned();
-    if let Some(first) = text.get_mut(0..1) {
-        first.make_ascii_lowercase();
-    }
-    text
 }
 
 /// A value in a message: a text without quotes, anything else as JSON.

@@ -149,6 +149,31 @@ paths:
 }
 
 #[test]
+fn one_path_may_name_its_parameters_differently_for_different_methods() {
+    let text = |method: &str| {
+        let item = "{ responses: {} }";
+        format!("openapi: 3.0.3\npaths:\n  /a/{{id}}:\n    get: {item}\n  /a/{{name}}:\n    {method}: {item}\n")
+    };
+    let contract = read(&text("put")).unwrap();
+    let told: Vec<String> = contract.operations.iter().map(|operation| told(operation)).collect();
+    assert_eq!(told, ["get /a/{id}: GET /a/{id} | ", "put /a/{name}: PUT /a/{name} | "]);
+    assert_eq!(
+        read(&text("get")).unwrap_err(),
+        "api.yaml:6:10: paths./a/{name}.get: `get /a/{id}` takes the same requests\n"
+    );
+}
+
+#[test]
+fn paths_that_no_router_can_tell_apart_are_refused() {
+    let text = "openapi: 3.0.3\npaths:\n  /a/{x}.json: { get: {} }\n  /a/b{x}: { get: {} }\n";
+    assert_eq!(
+        read(text).unwrap_err(),
+        "api.yaml:4:12: paths./a/b{x}: the path cannot be told from `/a/{x}.json`, \
+         as a parameter of the one stands beside text of the other\n"
+    );
+}
+
+#[test]
 fn a_schema_that_contains_itself_is_read_and_one_that_is_nothing_but_itself_is_refused() {
     let body = |schema: &str| {
         let operation =

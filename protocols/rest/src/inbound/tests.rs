@@ -189,6 +189,33 @@ fn only_a_body_that_is_checked_is_gathered() {
 }
 
 #[test]
+fn parameters_of_one_segment_are_checked_each_for_itself() {
+    let text = "openapi: 3.1.0
+paths:
+  /compare/{base}...{head}:
+    get:
+      parameters:
+        - { name: base, in: path, required: true, schema: { type: string, maxLength: 4 } }
+        - { name: head, in: path, required: true, schema: { type: string } }
+";
+    let contract = Contract::read(&portolan_config::tree::parse("api.yaml", text).unwrap()).unwrap();
+    let operation = contract.operations[0].clone();
+    let told = |matched: &str| {
+        let inbound = RestInbound::new(&contract, Checks::Enforce, 1_000);
+        let mut exchange = exchange(inbound, "getOrder", "/compare/x", &[("base...head", matched)]);
+        exchange.operation = Some(operation.operation());
+        let violations = described(&mut exchange).err().map(|fault| fault.violations().to_vec()).unwrap_or_default();
+        violations
+            .into_iter()
+            .map(|violation| format!("{}: {}", violation.location, violation.message))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told("main...a%2Fb"), Vec::<String>::new());
+    assert_eq!(told("trunk...next"), ["path.base: must have at most 4 characters"]);
+    assert_eq!(told("main"), ["path.base: is required", "path.head: is required"]);
+}
+
+#[test]
 fn in_report_what_does_not_fit_goes_on_and_is_noted() {
     let report = RestInbound::new(&shop(), Checks::Report, 1_000);
     let mut exchange =
