@@ -3,85 +3,68 @@
 use apollo_compiler::parser::Parser;
 use proptest::prelude::*;
 
-use super::{judge, map, shop};
-use crate::{Limits, documents, parser};
+use super::{judge, map};
+use crate::error::Stop;
+use crate::{Limits, parser};
 
-/// Documents from a small grammar over the shop's names: most are sound, many are not.
-fn shop_documents() -> impl Strategy<Value = String> {
-    let field = prop::sample::select(vec![
-        "products",
-        "newest",
-        "product",
-        "orders",
-        "customers",
-        "catalogue",
-        "edges",
-        "node",
-        "nodes",
-        "id",
-        "name",
-        "tags",
-        "quantity",
-        "customer",
-        "search",
-        "a: id",
-        "__typename",
-        "__schema",
-        "types",
-        "fields",
+/// Selections from a product, spelled with placeholders for arguments, so that equal fields agree on them.
+fn of_product(levels: u32) -> BoxedStrategy<String> {
+    let leaf =
+        prop::sample::select(vec!["id", "name", "tags(first: 3)", "__typename", "id @skip(if: $b)", "... { id }"]);
+    let leaf = leaf.prop_map(str::to_owned);
+    if levels == 0 {
+        return set(leaf.boxed());
+    }
+    let orders = of_order(levels - 1).prop_map(|inner| format!("orders(SIZE) {{ {inner} }}"));
+    let inline = of_product(levels - 1).prop_map(|inner| format!("... on Product @include(if: true) {{ {inner} }}"));
+    set(prop_oneof![3 => leaf, 2 => orders, 1 => inline].boxed())
+}
+
+fn of_order(levels: u32) -> BoxedStrategy<String> {
+    let leaf = prop::sample::select(vec!["id", "quantity", "customer { id }"]).prop_map(str::to_owned);
+    if levels == 0 {
+        return set(leaf.boxed());
+    }
+    let product = of_product(levels - 1).prop_map(|inner| format!("product {{ {inner} }}"));
+    set(prop_oneof![2 => leaf, 2 => product].boxed())
+}
+
+fn set(one: BoxedStrategy<String>) -> BoxedStrategy<String> {
+    prop::collection::vec(one, 1..4).prop_map(|many| many.join(" ")).boxed()
+}
+
+/// Documents that the shop takes: fragments, variables, conditions, pages, introspection.
+fn sound() -> impl Strategy<Value = String> {
+    let root = prop_oneof![
+        of_product(4).prop_map(|inner| format!("products(first: 2) {{ {inner} }}")),
+        of_product(2).prop_map(|inner| format!("product(id: 1) {{ ...F {inner} }}")),
+        of_product(2)
+            .prop_map(|inner| format!("catalogue(SIZE) {{ edges {{ node {{ {inner} }} }} total nodes {{ ...F }} }}")),
+        of_product(1).prop_map(|inner| format!(
+            "search(limit: $n) {{ ... on Product {{ {inner} }} ... on Customer {{ name }} }}"
+        )),
+        Just("__schema { types { name fields { type { name } } } }".to_owned()),
+    ];
+    let size = prop::sample::select(vec!["first: 2", "first: $n", "first: null", "first: -3"]);
+    (set(root.boxed()), of_product(2), size).prop_map(|(roots, fragment, size)| {
+        let text = format!(
+            "query Q($n: Int = 3, $b: Boolean! = true) {{ z: products(first: $n) @skip(if: $b) {{ ...F }} {roots} }} \
+             fragment F on Product {{ {fragment} }}"
+        );
+        text.replace("SIZE", size)
+    })
+}
+
+/// Sound documents with a few characters taken out, or a token put in.
+fn damaged() -> impl Strategy<Value = String> {
+    let token = prop::sample::select(vec![
+        "", "{", "}", "(", ")", "[", "]", ":", "$", "@", "...", "a", "on", "1", "\"s\"", "!", "=",
     ]);
-    let arguments = prop::sample::select(vec![
-        "",
-        "",
-        "",
-        "(first: 2)",
-        "(first: $n)",
-        "(first: -3, last: 4)",
-        "(id: 1)",
-        "(limit: null)",
-        "(tags: [\"a\" \"b\"])",
-        "(x: { a: [1.5e3 ENUM $n] })",
-        "(first: \"2\")",
-        "(",
-        "()",
-    ]);
-    let directive = prop::sample::select(vec!["", "", "", "", "@skip(if: true)", "@include(if: $b)", "@x", "@"]);
-    let leaf = (field, arguments, directive)
-        .prop_map(|(field, arguments, directive)| format!("{field}{arguments} {directive}"));
-    let selection = leaf.prop_recursive(4, 40, 5, |inner| {
-        let set = prop::collection::vec(inner.clone(), 1..5).prop_map(|set| format!("{{ {} }}", set.join(" ")));
-        let around = prop::sample::select(vec![
-            "products",
-            "orders(first: 3)",
-            "product(id: 1)",
-            "customer",
-            "...",
-            "... on Product",
-            "... on Order",
-            "...F {} ",
-        ]);
-        prop_oneof![
-            3 => (around, set).prop_map(|(around, set)| format!("{around} {set}")),
-            1 => Just("...F".to_owned()),
-            1 => inner,
-        ]
-    });
-    let head = prop::sample::select(vec![
-        "",
-        "query Q",
-        "query($n: Int = 3, $b: Boolean)",
-        "mutation M",
-        "subscription",
-        "query(",
-    ]);
-    let tail = prop::sample::select(vec![
-        "",
-        " fragment F on Product { id orders(first: $n) { id } }",
-        " fragment F on Q",
-        " }",
-    ]);
-    (head, prop::collection::vec(selection, 1..4), tail)
-        .prop_map(|(head, set, tail)| format!("{head} {{ {} }}{tail}", set.join(" ")))
+    (sound(), any::<prop::sample::Index>(), 0..4_usize, token).prop_map(|(text, at, taken, put)| {
+        let at = at.index(text.len()); // ASCII: every index is a character's
+        let rest = text.get(at + taken..).unwrap_or_default();
+        format!("{} {put} {rest}", &text[..at])
+    })
 }
 
 /// Tokens in any order: for the two parsers to agree about.
@@ -148,19 +131,39 @@ proptest! {
     }
 
     #[test]
-    fn documents_never_panic_and_take_steps_linear_in_their_bytes(text in shop_documents()) {
+    fn sound_documents_are_taken_in_steps_linear_in_their_bytes_and_priced_with_any_variables(
+        text in sound(), n in prop::sample::select(vec!["1e300", "null", "[]", "-7", "\"9\"", "true"]),
+    ) {
+        let analyzed = match judge(&text) {
+            Ok(analyzed) => analyzed,
+            Err(errors) => {
+                // They are small, but wide ones may expand to more than is allowed.
+                prop_assert!(errors.iter().all(|error| error.excess.is_some()), "{text}: {errors:?}");
+                return Ok(());
+            }
+        };
+        prop_assert!(analyzed.steps() <= 2 * text.len() as u64);
+        let operation = analyzed.operation(None).unwrap();
+        let price = |n: &str| analyzed.price(operation, &map(&format!(r#"{{"n":{n},"b":false}}"#)));
+        prop_assert!(price(n) > 0);
+        prop_assert!(price("10") <= price("11"), "a larger page is never cheaper");
+    }
+
+    #[test]
+    fn damaged_documents_never_panic(text in damaged()) {
         if let Ok(analyzed) = judge(&text) {
             prop_assert!(analyzed.steps() <= 2 * text.len() as u64);
-            let operation = analyzed.operation(None);
-            prop_assert!(operation.is_ok());
-            analyzed.price(operation.unwrap(), &map(r#"{"n":1e300,"b":null}"#));
         }
     }
 
     #[test]
-    fn our_parser_and_the_library_take_the_same_documents(text in prop_oneof![shop_documents(), token_soup()]) {
+    fn our_parser_and_the_library_take_the_same_documents(text in prop_oneof![sound(), damaged(), token_soup()]) {
         let ours = parser::parse(&text, &Limits::default());
-        prop_assert_eq!(ours.is_ok(), apollo_reads(&text), "{}: {:?}", text, ours.err());
+        // The library lets an argument pass that has a name and no value, which the grammar does not (section 2.6).
+        let lax = matches!(&ours, Err(Stop::Syntax { message, .. }) if message.starts_with("expected `:` and a value"));
+        if !lax {
+            prop_assert_eq!(ours.is_ok(), apollo_reads(&text), "{}: {:?}", text, ours.err());
+        }
     }
 
     #[test]
@@ -181,14 +184,13 @@ proptest! {
 
     #[test]
     fn a_fragment_costs_what_stands_in_it(selections in prop::sample::subsequence(
-        vec!["id", "name", "tags", "orders { id }", "orders(first: 7) { customer { id } }", "a: orders(first: $n) { id }"], 1..6,
+        vec!["id", "name", "tags", "orders { id }", "b: orders(first: 7) { customer { id } }", "a: orders(first: $n) { id }"], 1..6,
     )) {
         let inside = selections.join(" ");
         let uses = inside.contains("$n");
         let head = if uses { "query($n: Int)" } else { "query" };
         let plain = format!("{head} {{ products(first: 3) {{ {inside} }} }}");
         let spread = format!("{head} {{ products(first: 3) {{ ...F }} }} fragment F on Product {{ ...G }} fragment G on Product {{ {inside} }}");
-        prop_assume!(documents::judge(&plain, &shop(), &Limits::default()).is_ok());
         prop_assert_eq!(super::price(&plain, r#"{"n":9}"#), super::price(&spread, r#"{"n":9}"#));
     }
 }
