@@ -34,7 +34,7 @@ settings! {
     /// Everything Portolan is told to do.
     pub struct Document {
         /// Addresses that accept connections; at least one.
-        listeners: Entries<Listener> as Named<Listener>, required;
+        listeners: Entries<Listener> as Named<Listener, 1>, required;
         /// Threads that serve requests. Without it there is one per core; more does not help, fewer leaves cores to
         /// others. A change needs a restart.
         workers: Option<usize> as Whole<usize, 1, 512>, optional;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::near::nearest;
@@ -51,7 +51,7 @@ pub(crate) struct Reader<'a> {
     file: Arc<Path>,
     env: &'a Env<'a>,
     /// Names that can be referred to, by the section that declares them.
-    declared: IndexMap<&'static str, Vec<String>>,
+    declared: IndexMap<&'static str, IndexSet<String>>,
     diagnostics: Diagnostics,
     path: String,
     /// Where the key or item that is being read begins.
@@ -69,15 +69,20 @@ impl<'a> Reader<'a> {
         for section in sections {
             let names = match root.child(section).map(|node| &node.kind) {
                 Some(Kind::Mapping(entries)) => entries.keys().cloned().collect(),
-                _ => Vec::new(),
+                _ => IndexSet::new(),
             };
             self.declared.insert(section, names);
         }
     }
 
-    /// The names that a section declares.
-    pub(crate) fn declared(&self, section: &str) -> &[String] {
-        self.declared.get(section).map_or(&[], Vec::as_slice)
+    /// Whether a section declares a name.
+    pub(crate) fn is_declared(&self, section: &str, name: &str) -> bool {
+        self.declared.get(section).is_some_and(|names| names.contains(name))
+    }
+
+    /// The name of a section that an unknown one seems to mean.
+    pub(crate) fn nearest_declared(&self, section: &str, name: &str) -> Option<&str> {
+        nearest(name, self.declared.get(section)?.iter().map(String::as_str))
     }
 
     /// What was found wrong.

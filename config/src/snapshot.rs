@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 
 pub use crate::document::{
     Balance, Breaker, GraphQlLimits, HeaderEdits, HeaderRules, Health, Kafka, Per, Pool, Ring, Sessions, Timeouts,
@@ -58,14 +58,9 @@ pub struct Snapshot {
 impl Snapshot {
     /// Every file whose change makes this snapshot stale: the configuration, then each contract once.
     pub fn files(&self) -> Vec<PathBuf> {
-        let mut files = vec![self.file.clone()];
-        for api in self.apis.values() {
-            let path = &api.kind.source().path;
-            if !files.contains(path) {
-                files.push(path.clone());
-            }
-        }
-        files
+        let contracts = self.apis.values().map(|api| &api.kind.source().path);
+        let files: IndexSet<&PathBuf> = std::iter::once(&self.file).chain(contracts).collect();
+        files.into_iter().cloned().collect()
     }
 }
 

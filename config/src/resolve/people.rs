@@ -1,6 +1,6 @@
 //! Consumers: no key belongs to two, and subscriptions are spread over the APIs they are to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -58,19 +58,16 @@ impl Resolver<'_> {
         apis: &Apis,
     ) -> Vec<Subscription> {
         let written = self.without_repeats(written);
-        let by_name = |api: &Name, environment: &Name| {
-            written.iter().any(|entry| entry.value.api == *api && entry.value.environment == *environment)
-        };
+        let by_name: HashSet<(&Name, &Name)> =
+            written.iter().map(|entry| (&entry.value.api, &entry.value.environment)).collect();
         let mut resolved = Vec::new();
         for entry in &written {
             let document::Subscription { api: wanted, version, environment, .. } = &entry.value;
             let plan = self.plan_of(&entry.value);
             let spread = &**wanted == "*";
-            let matching = apis.values().filter(|api| match spread {
-                true => !by_name(&api.name, environment),
-                false => api.name == *wanted,
-            });
-            for api in matching {
+            let named = apis.get(wanted).filter(|_| !spread);
+            let others = apis.values().filter(|api| spread && !by_name.contains(&(&api.name, environment)));
+            for api in named.into_iter().chain(others) {
                 match version {
                     Some(version) if version.value.is_empty() => continue,
                     Some(version) if version.value != api.version => {
@@ -98,7 +95,7 @@ impl Resolver<'_> {
     /// Tells an API that stands twice for one environment.
     fn without_repeats(&mut self, written: Vec<Placed<document::Subscription>>) -> Vec<Placed<document::Subscription>> {
         let mut kept: Vec<Placed<document::Subscription>> = Vec::new();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for entry in written {
             let (api, environment) = (entry.value.api.clone(), entry.value.environment.clone());
             // An empty name stands for one that was told to be wrong.

@@ -13,6 +13,19 @@ use crate::reader::Placed;
 use crate::setting::place_of_parameters;
 use crate::snapshot::{Api, Name, Route};
 
+/// Who serves a pattern already, by which methods; none means all.
+struct Claim<'d> {
+    owner: String,
+    methods: &'d [String],
+}
+
+impl Claim<'_> {
+    fn shares(&self, methods: &[String]) -> bool {
+        let all = self.methods.is_empty() || methods.is_empty();
+        all || self.methods.iter().any(|method| methods.contains(method))
+    }
+}
+
 impl Resolver<'_> {
     pub(super) fn routes(
         &mut self,
@@ -32,25 +45,23 @@ impl Resolver<'_> {
     /// Two routes clash when host and pattern are the same and a method is in both; with an API, when the route is
     /// everything below its path.
     fn clashes(&mut self, entries: &Entries<document::Route>, apis: &IndexMap<Name, Arc<Api>>) {
-        let mut owners: HashMap<(Option<&str>, String), Vec<(String, &[String])>> = HashMap::new();
+        let mut claims: HashMap<(Option<&str>, String), Vec<Claim<'_>>> = HashMap::new();
         for api in apis.values() {
             let pattern = format!("{}/**", api.path.trim_end_matches('/'));
-            owners.entry((api.host.as_deref(), pattern)).or_default().push((format!("API `{}`", api.name), &[]));
+            let claim = Claim { owner: format!("API `{}`", api.name), methods: &[] };
+            claims.entry((api.host.as_deref(), pattern)).or_default().push(claim);
         }
         for (name, entry) in entries {
             let document::Route { host, path, methods, .. } = &entry.value;
             if path.value.is_empty() {
                 continue;
             }
-            let known = owners.entry((host.as_deref(), place_of_parameters(&path.value))).or_default();
-            let shared = |(_, others): &&(String, &[String])| {
-                others.is_empty() || methods.is_empty() || others.iter().any(|method| methods.contains(method))
-            };
-            if let Some((owner, _)) = known.iter().find(shared) {
+            let known = claims.entry((host.as_deref(), place_of_parameters(&path.value))).or_default();
+            if let Some(Claim { owner, .. }) = known.iter().find(|claim| claim.shares(methods)) {
                 let message = format!("`{}` is what {owner} serves already", path.value);
                 self.error(&path.place, message, "tell them apart by path, `host` or `methods`");
             }
-            known.push((format!("route `{name}`"), methods));
+            known.push(Claim { owner: format!("route `{name}`"), methods });
         }
     }
 

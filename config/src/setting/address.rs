@@ -37,7 +37,8 @@ impl Setting for Listen {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        schemas.scalar(json!({ "type": "string", "pattern": "^(\\[[0-9A-Fa-f:.]+\\]|[0-9.]+|localhost):[0-9]{1,5}$" }))
+        let pattern = "^(\\[[0-9A-Fa-f:.]+\\]|[0-9.]+|localhost):[0-9]{1,5}$";
+        schemas.scalar(json!({ "type": "string", "pattern": pattern, "$comment": "IP address and port" }))
     }
 }
 
@@ -63,7 +64,7 @@ impl Setting for HostPort {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        schemas.scalar(json!({ "type": "string", "pattern": "^.+:[0-9]{1,5}$" }))
+        schemas.scalar(json!({ "type": "string", "pattern": "^.+:[0-9]{1,5}$", "$comment": "host and port" }))
     }
 }
 
@@ -104,7 +105,8 @@ impl Setting for EndpointUrl {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        schemas.scalar(json!({ "type": "string", "pattern": "^[hH][tT][tT][pP]://[^/?#@]+/?$" }))
+        let pattern = "^[hH][tT][tT][pP]://[^/?#@]+/?$";
+        schemas.scalar(json!({ "type": "string", "pattern": pattern, "$comment": "URL" }))
     }
 }
 
@@ -165,7 +167,8 @@ impl Setting for Host {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        schemas.scalar(json!({ "type": "string", "pattern": "^(\\*\\.)?[A-Za-z0-9_.-]+$" }))
+        let pattern = "^(\\*\\.)?[A-Za-z0-9_.-]+$";
+        schemas.scalar(json!({ "type": "string", "pattern": pattern, "$comment": "host" }))
     }
 }
 

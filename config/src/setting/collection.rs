@@ -61,14 +61,18 @@ impl<S: Setting, const MAX: usize> Setting for OneOrMany<S, MAX> {
     }
 }
 
-/// Values under names that the operator gives, each with the place of its name.
-pub(crate) struct Named<S>(PhantomData<S>);
+/// At least `MIN` values under names that the operator gives, each with the place of its name.
+pub(crate) struct Named<S, const MIN: usize = 0>(PhantomData<S>);
 
-impl<S: Setting> Setting for Named<S> {
+impl<S: Setting, const MIN: usize> Setting for Named<S, MIN> {
     type Value = IndexMap<Name, Placed<S::Value>>;
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self::Value> {
-        for (name, entry) in reader.entries(node)?.iter().filter(|(name, _)| !is_name(name)) {
+        let entries = reader.entries(node)?;
+        if entries.len() < MIN {
+            reader.wrong::<()>(node, format!("expected at least {MIN} in the mapping, found {}", entries.len()), "");
+        }
+        for (name, entry) in entries.iter().filter(|(name, _)| !is_name(name)) {
             reader.under(name, entry, |reader| {
                 let told = Diagnostic::error(&reader.key_place(), "this cannot be a name");
                 reader.tell(told.hint("up to 64 letters, digits, `-`, `_` and `.`, the first a letter or digit"));
@@ -84,6 +88,7 @@ impl<S: Setting> Setting for Named<S> {
     fn schema(schemas: &mut Schemas) -> Value {
         json!({
             "type": "object",
+            "minProperties": MIN,
             "propertyNames": { "pattern": NAME },
             "additionalProperties": S::schema(schemas),
         })
@@ -141,7 +146,7 @@ impl<S: Setting> Setting for OffOr<S> {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        let off = schemas.scalar(json!({ "const": "off" }));
+        let off = schemas.scalar(json!({ "const": "off", "$comment": "`off`" }));
         json!({ "anyOf": [S::schema(schemas), off] })
     }
 }

@@ -29,7 +29,7 @@ impl Setting for Date {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        schemas.scalar(json!({ "type": "string", "format": "date-time" }))
+        schemas.scalar(json!({ "type": "string", "format": "date-time", "$comment": "date" }))
     }
 }
 

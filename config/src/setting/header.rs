@@ -57,7 +57,7 @@ impl Setting for HeaderName {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        schemas.scalar(json!({ "type": "string", "pattern": TOKEN }))
+        schemas.scalar(json!({ "type": "string", "pattern": TOKEN, "$comment": "name of a header" }))
     }
 }
 
@@ -93,7 +93,8 @@ impl Setting for HeaderPairs {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        let value = schemas.scalar(json!({ "type": "string", "pattern": "^([!-~]([ -~\\t]*[!-~])?)?$" }));
+        let pattern = "^([!-~]([ -~\\t]*[!-~])?)?$";
+        let value = schemas.scalar(json!({ "type": "string", "pattern": pattern, "$comment": "visible ASCII" }));
         json!({ "type": "object", "propertyNames": { "pattern": TOKEN }, "additionalProperties": value })
     }
 }
@@ -140,6 +141,7 @@ impl Setting for Method {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        schemas.scalar(json!({ "type": "string", "pattern": "^[A-Z0-9!#$%&'*+.^_`|~-]+$" }))
+        let pattern = "^[A-Z0-9!#$%&'*+.^_`|~-]+$";
+        schemas.scalar(json!({ "type": "string", "pattern": pattern, "$comment": "method" }))
     }
 }

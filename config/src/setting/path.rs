@@ -66,7 +66,7 @@ impl Setting for UrlPath {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        schemas.scalar(json!({ "type": "string", "pattern": "^/[^?#\\s]*$" }))
+        schemas.scalar(json!({ "type": "string", "pattern": "^/[^?#\\s]*$", "$comment": "path" }))
     }
 }
 
@@ -167,7 +167,7 @@ impl Setting for Pointer {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        schemas.scalar(json!({ "type": "string", "pattern": "^(/([^~]|~[01])*)?$" }))
+        schemas.scalar(json!({ "type": "string", "pattern": "^(/([^~]|~[01])*)?$", "$comment": "JSON pointer" }))
     }
 }
 
@@ -190,7 +190,7 @@ impl Setting for File {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        schemas.scalar(json!({ "type": "string", "minLength": 1 }))
+        schemas.scalar(json!({ "type": "string", "minLength": 1, "$comment": "file" }))
     }
 }
 
@@ -214,7 +214,7 @@ impl Setting for LogTo {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        File::schema(schemas)
+        schemas.scalar(json!({ "type": "string", "minLength": 1, "$comment": "`stdout`, `off`, or a file" }))
     }
 }
 

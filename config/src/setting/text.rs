@@ -40,7 +40,7 @@ impl Setting for Identifier {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        schemas.scalar(json!({ "type": "string", "pattern": NAME }))
+        schemas.scalar(json!({ "type": "string", "pattern": NAME, "$comment": "name" }))
     }
 }
 
@@ -63,7 +63,7 @@ impl Setting for Free {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        schemas.scalar(json!({ "type": "string", "minLength": 1 }))
+        schemas.scalar(json!({ "type": "string", "minLength": 1, "$comment": "text" }))
     }
 }
 
@@ -88,7 +88,7 @@ impl Setting for Version {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        schemas.scalar(json!({ "type": "string", "pattern": "^v[0-9]+(\\.[0-9]+)*$" }))
+        schemas.scalar(json!({ "type": "string", "pattern": "^v[0-9]+(\\.[0-9]+)*$", "$comment": "version" }))
     }
 }
 
@@ -127,11 +127,10 @@ impl<S: Section> Setting for Reference<S> {
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Name> {
         let word = reader.text(node)?;
-        let declared = reader.declared(S::KEY);
-        if declared.contains(&word.text) {
+        if reader.is_declared(S::KEY, &word.text) {
             return Some(word.text.into());
         }
-        let hint = match nearest(&word.text, declared.iter().map(String::as_str)) {
+        let hint = match reader.nearest_declared(S::KEY, &word.text) {
             Some(guess) => format!("did you mean `{guess}`?"),
             None => format!("declare it under `{}`", S::KEY),
         };
@@ -143,7 +142,8 @@ impl<S: Section> Setting for Reference<S> {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        Identifier::schema(schemas)
+        let comment = format!("name of an entry of `{}`", S::KEY);
+        schemas.scalar(json!({ "type": "string", "pattern": NAME, "$comment": comment }))
     }
 }
 
@@ -165,7 +165,9 @@ impl Setting for Chosen {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        json!({ "anyOf": [{ "const": "*" }, Reference::<Apis>::schema(schemas)] })
+        let pattern = format!("^\\*$|{NAME}");
+        schemas
+            .scalar(json!({ "type": "string", "pattern": pattern, "$comment": "name of an entry of `apis`, or `*`" }))
     }
 }
 
@@ -188,7 +190,7 @@ impl Setting for SecretText {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        schemas.scalar(json!({ "type": "string", "minLength": 1, "writeOnly": true }))
+        schemas.scalar(json!({ "type": "string", "minLength": 1, "writeOnly": true, "$comment": "secret" }))
     }
 }
 
@@ -220,7 +222,8 @@ impl Setting for Hash {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        schemas.scalar(json!({ "type": "string", "pattern": "^[0-9A-Fa-f]{64}$" }))
+        let pattern = "^[0-9A-Fa-f]{64}$";
+        schemas.scalar(json!({ "type": "string", "pattern": pattern, "$comment": "64 hexadecimal digits" }))
     }
 }
 

@@ -56,7 +56,7 @@ impl<const MIN: u64, const MAX: u64> Setting for Span<MIN, MAX> {
         schemas.scalar(json!({
             "type": "string",
             "pattern": "^[0-9]+(ms|s|m|h|d)$",
-            "$comment": format!("{} to {}", short(MIN), short(MAX)),
+            "$comment": format!("duration, {} to {}", short(MIN), short(MAX)),
         }))
     }
 }
@@ -96,7 +96,7 @@ impl<const MIN: u64, const MAX: u64> Setting for Size<MIN, MAX> {
         schemas.scalar(json!({
             "type": "string",
             "pattern": "^[0-9]+(B|KB|MB|GB|KiB|MiB|GiB)$",
-            "$comment": format!("{} to {}", short_size(MIN), short_size(MAX)),
+            "$comment": format!("size, {} to {}", short_size(MIN), short_size(MAX)),
         }))
     }
 }
@@ -137,7 +137,7 @@ impl Setting for Ratio {
 
     fn schema(schemas: &mut Schemas) -> Value {
         let pattern = "^[0-9]*\\.?[0-9]+\\.?%$";
-        schemas.scalar(json!({ "type": "string", "pattern": pattern, "$comment": "above 0% to 100%" }))
+        schemas.scalar(json!({ "type": "string", "pattern": pattern, "$comment": "share, above 0% to 100%" }))
     }
 }
 
@@ -170,7 +170,8 @@ impl<T: TryFrom<u64>, const MIN: u64, const MAX: u64> Setting for Whole<T, MIN, 
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        schemas.scalar(json!({ "type": "integer", "minimum": MIN, "maximum": MAX }))
+        let comment = format!("whole number, {MIN} to {MAX}");
+        schemas.scalar(json!({ "type": "integer", "minimum": MIN, "maximum": MAX, "$comment": comment }))
     }
 }
 
@@ -194,7 +195,7 @@ impl Setting for Flag {
     }
 
     fn schema(schemas: &mut Schemas) -> Value {
-        schemas.scalar(json!({ "type": "boolean" }))
+        schemas.scalar(json!({ "type": "boolean", "$comment": "`true` or `false`" }))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The configuration from outside: golden cases, the schema, the page, and whatever bytes come.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod cases;
 mod diff;
 mod disk;
