@@ -12,6 +12,9 @@ use crate::{json, media, sentence};
 /// How many violations one refusal tells; who mends so many hears of the rest the next time.
 pub const MOST_VIOLATIONS: usize = 32;
 
+/// Said where finding the place would cost too much.
+const NOT_TOLD: &str = "does not fit, or is nested in more ways than can be checked";
+
 /// The head of a request as far as an operation is checked against it.
 pub struct Head<'a> {
     /// The value of a parameter of the path by its name, percent-encoded as it came.
@@ -108,7 +111,13 @@ pub fn body(entry: &MediaType, bytes: &[u8]) -> Result<(), Refusal> {
     let fits = schema.check(&value, bytes.len(), &mut |error| {
         sentence::of(error, &mut |place, message| violations.add(format!("body{place}"), message));
     });
-    if fits { Ok(()) } else { Err(Refusal { kind: FaultKind::InvalidBody, violations: violations.list }) }
+    if fits {
+        return Ok(());
+    }
+    if violations.list.is_empty() {
+        violations.add("body".to_owned(), NOT_TOLD);
+    }
+    Err(Refusal { kind: FaultKind::InvalidBody, violations: violations.list })
 }
 
 /// Tells what is to be done with the body, whatever the parameters are like; `has_body` is whether one follows.

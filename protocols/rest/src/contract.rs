@@ -4,6 +4,7 @@
 //! is refused when the document is loaded, all of it at once and each with its place; a contract that was read is
 //! honoured in full.
 
+mod bounds;
 mod convert;
 mod document;
 mod operation;

@@ -20,12 +20,11 @@ pub(super) fn check(operation: &RestOperation, head: &Head<'_>) -> Vec<Violation
     let mut violations = Violations::default();
     let query = pairs(operation, head.query, &mut violations);
     for parameter in &operation.parameters {
-        let location = format!("{}.{}", parameter.place.as_str(), parameter.name);
         match found(parameter, head, &query) {
-            Ok(None) if parameter.required => violations.add(location, "is required"),
+            Ok(None) if parameter.required => violations.add(location(parameter), "is required"),
             Ok(None) => {}
-            Ok(Some(given)) => fits(parameter, &given, &location, &mut violations),
-            Err(reason) => violations.add(location, reason),
+            Ok(Some(given)) => fits(parameter, &given, &mut violations),
+            Err(reason) => violations.add(location(parameter), reason),
         }
     }
     violations.list
@@ -44,10 +43,8 @@ pub(crate) fn values(
     let mut values = Vec::new();
     let in_target = |parameter: &&Parameter| matches!(parameter.place, ParameterIn::Path | ParameterIn::Query);
     for parameter in operation.parameters.iter().filter(in_target) {
-        let given = found(parameter, head, &query).map_err(|message| {
-            let location = format!("{}.{}", parameter.place.as_str(), parameter.name);
-            Violation { location, message }
-        })?;
+        let given =
+            found(parameter, head, &query).map_err(|message| Violation { location: location(parameter), message })?;
         let Some(mut given) = given else { continue };
         let fitting = given.readings.iter().position(|reading| {
             parameter.schema.as_ref().is_none_or(|schema| schema.check(reading, given.bytes, &mut |_| {}))
@@ -83,6 +80,10 @@ fn pairs<'a>(operation: &RestOperation, query: &'a str, violations: &mut Violati
         }
     }
     pairs
+}
+
+fn location(parameter: &Parameter) -> String {
+    format!("{}.{}", parameter.place.as_str(), parameter.name)
 }
 
 /// What the request says for a parameter.
@@ -282,7 +283,7 @@ fn cookies<'a>(all: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 /// Checks the readings of a value: one that fits is enough, and if none does the first one's errors are told.
-fn fits(parameter: &Parameter, given: &Given, location: &str, violations: &mut Violations) {
+fn fits(parameter: &Parameter, given: &Given, violations: &mut Violations) {
     let Some(schema) = &parameter.schema else { return };
     if given.empty && parameter.empty_passes {
         return;
@@ -298,7 +299,10 @@ fn fits(parameter: &Parameter, given: &Given, location: &str, violations: &mut V
             return;
         }
     }
+    if errors.is_empty() {
+        errors.push((String::new(), super::NOT_TOLD.to_owned()));
+    }
     for (place, message) in errors {
-        violations.add(format!("{location}{place}"), message);
+        violations.add(format!("{}{place}", location(parameter)), message);
     }
 }

@@ -333,6 +333,20 @@ fn json_schema_2020_12_is_honoured() {
     assert_eq!(ask(&depot, "getPart").path("partNumber", "P-%39").told(), "fits");
 }
 
+/// The example in the documentation tells the truth.
+#[test]
+fn the_documented_request_is_told_what_the_documentation_says() {
+    let page = include_str!("../../../../docs/rest.md");
+    let document = page.split("# orders.openapi.yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let told = ask(&contract(document), "createOrder").body(r#"{"productId":"1","quantity":0}"#).told();
+    assert_eq!(told, "invalid_body\nbody/customerId: is required\nbody/quantity: must be at least 1");
+    for line in told.lines().skip(1) {
+        let (location, message) = line.split_once(": ").unwrap();
+        let shown = format!(r#"{{"location":"{location}","message":"{message}"}}"#);
+        assert!(page.contains(&shown), "{shown}");
+    }
+}
+
 #[test]
 fn no_more_violations_are_told_than_a_person_would_mend_at_once() {
     let notes = vec!["1"; 500].join(",");
@@ -371,7 +385,35 @@ components:
     };
     assert_eq!(told("\"long\""), "fits");
     let refused = told("1");
-    assert!(refused.starts_with("invalid_body\nbody/next"), "{refused}");
+    assert!(refused.starts_with("invalid_body\nbody"), "{refused}");
+}
+
+#[test]
+fn of_a_list_with_very_many_mistakes_some_are_told_and_the_last_of_a_long_one_is_found() {
+    let contract = contract(
+        "openapi: 3.1.0
+paths:
+  /many:
+    post:
+      operationId: many
+      requestBody:
+        content:
+          application/json:
+            schema:
+              oneOf:
+                - { type: boolean }
+                - type: array
+                  items: { type: array, items: { type: object, additionalProperties: { type: string } } }
+",
+    );
+    let told = |body: String| ask(&contract, "many").body(body).checked().map_err(|refusal| refusal.violations);
+    let list = |item: &str, count: usize, last: &str| format!("[{}[{last}]]", format!("[{item}],").repeat(count));
+    assert_eq!(told(list(r#"{"a": "b"}"#, 10_000, r#"{"a": "b"}"#)), Ok(()));
+    let one = told(list(r#"{"a": "b"}"#, 10_000, r#"{"x": 1}"#)).unwrap_err();
+    assert_eq!(one, [Violation { location: "body/10000/0/x".to_owned(), message: "must be a text".to_owned() }]);
+    let many = told(list(r#"{"a": 1}"#, 100_000, "1")).unwrap_err();
+    assert_eq!(many.len(), MOST_VIOLATIONS);
+    assert_eq!(many[1].location, "body/1/0/a");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::bounds;
 use super::document::{Document, Edition, Node};
 use super::operation::{is_read, plain};
 
@@ -13,13 +14,10 @@ const DEEPEST: usize = 64;
 
 /// Keywords whose value is a schema for the same value.
 const SAME: [&str; 4] = ["not", "if", "then", "else"];
-/// Keywords whose value is a schema for a part of the value.
-const PART: [&str; 6] =
-    ["items", "additionalProperties", "contains", "propertyNames", "unevaluatedItems", "unevaluatedProperties"];
+/// Keywords whose value is a schema for any number of items or members.
+const MANY: [&str; 5] = ["items", "additionalProperties", "propertyNames", "unevaluatedItems", "unevaluatedProperties"];
 /// Keywords whose value is a list of schemas for the same value.
 const SAME_LIST: [&str; 3] = ["allOf", "anyOf", "oneOf"];
-/// Keywords whose value maps names to schemas for a part of the value.
-const PART_MAP: [&str; 2] = ["properties", "patternProperties"];
 /// Keywords that are taken over as they are.
 const KEPT: [&str; 20] = [
     "type",
@@ -55,6 +53,8 @@ pub(super) enum Found<'a> {
         /// Whether that schema applies to the same value, not to a part of it.
         same_value: bool,
     },
+    /// A schema for any number of parts; a reference to it is asked for.
+    Part(Node<'a>),
     /// A pattern and where it stands.
     Pattern((String, String)),
 }
@@ -117,21 +117,25 @@ impl<'a> Converter<'_, '_, 'a> {
         if SAME.contains(&keyword) {
             return Some(self.schema(member, same, depth + 1));
         }
-        if PART.contains(&keyword) {
+        if MANY.contains(&keyword) {
+            return Some(self.many(member, depth));
+        }
+        if keyword == "contains" {
             return Some(self.schema(member, false, depth + 1));
         }
         if SAME_LIST.contains(&keyword) || keyword == "prefixItems" {
             let same = same && keyword != "prefixItems";
             return Some(self.list(member, same, depth));
         }
-        if PART_MAP.contains(&keyword) || keyword == "dependentSchemas" {
-            if keyword == "patternProperties" {
-                for (pattern, node) in member.members() {
-                    (self.found)(Found::Pattern((node.pointer, pattern.to_owned())));
-                }
+        if keyword == "patternProperties" {
+            for (pattern, node) in member.members() {
+                (self.found)(Found::Pattern((node.pointer, pattern.to_owned())));
             }
+            return Some(map(member, |schema| self.many(schema, depth)));
+        }
+        if keyword == "properties" || keyword == "dependentSchemas" {
             let same = same && keyword == "dependentSchemas";
-            return Some(self.map(member, same, depth));
+            return Some(map(member, |schema| self.schema(schema, same, depth + 1)));
         }
         match (keyword, member.value) {
             ("pattern", Value::String(pattern)) => {
@@ -150,12 +154,13 @@ impl<'a> Converter<'_, '_, 'a> {
         node.items().map(|item| self.schema(&item, same, depth + 1)).collect()
     }
 
-    fn map(&mut self, node: &Node<'a>, same: bool, depth: usize) -> Value {
+    /// A schema for any number of parts. It gets a name of its own, as it stands in the bounds twice.
+    fn many(&mut self, node: &Node<'a>, depth: usize) -> Value {
         if !node.value.is_object() {
-            return node.value.clone();
+            return self.schema(node, false, depth + 1);
         }
-        let members = node.members().map(|(name, member)| (name.to_owned(), self.schema(&member, same, depth + 1)));
-        Value::Object(members.collect())
+        let text = (self.found)(Found::Part(node.clone()));
+        bounds::of_many(&json!({ "$ref": text }))
     }
 
     fn refuse_names(&self, node: &Node<'a>) {
@@ -187,6 +192,14 @@ impl<'a> Converter<'_, '_, 'a> {
         says(&member)
             || (member.member("$ref").is_some() && self.document.resolve(member).is_some_and(|node| says(&node)))
     }
+}
+
+/// The members of an object, each changed; anything else as it is, for the schema of schemas to refuse.
+fn map<'a>(node: &Node<'a>, mut change: impl FnMut(&Node<'a>) -> Value) -> Value {
+    if !node.value.is_object() {
+        return node.value.clone();
+    }
+    node.members().map(|(name, member)| (name.to_owned(), change(&member))).collect()
 }
 
 /// `int32` and `int64` become bounds, where the schema has none of its own.

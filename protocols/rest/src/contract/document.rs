@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use portolan_config::{Diagnostic, Diagnostics, Place};
 use serde_json::{Map, Value};
 
+use crate::percent::{Plus, decode};
+
 /// How many references may lead to one another before a value stands; real documents have one or two.
 const LONGEST_CHAIN: usize = 16;
 
@@ -103,6 +105,28 @@ impl<'a> Document<'a> {
         None
     }
 
+    /// The node itself or, where it is a reference and nothing else, what that leads to in the end. Where it leads nowhere
+    /// the node itself, for whoever reads it to tell.
+    pub fn aliased(&self, node: Node<'a>) -> Node<'a> {
+        let mut at = node.clone();
+        for _ in 0..LONGEST_CHAIN {
+            let alone = at.value.as_object().is_some_and(|object| object.len() == 1);
+            let Some(reference) = at.member("$ref").filter(|_| alone) else { return at };
+            let target = reference.value.as_str().and_then(|text| self.find(text.strip_prefix('#')?));
+            match target {
+                Some(target) => at = target,
+                None => return node,
+            }
+        }
+        node
+    }
+
+    /// The value at a pointer as it stands in a URI's fragment.
+    fn find(&self, fragment: &str) -> Option<Node<'a>> {
+        let pointer = decode(fragment, Plus::Literal).ok()?.into_owned();
+        self.root.pointer(&pointer).map(|value| Node { pointer, value })
+    }
+
     /// What the value of a `$ref` names; a problem where it names nothing in this document.
     pub fn target(&self, reference: &Node<'a>) -> Option<Node<'a>> {
         let Some(text) = reference.value.as_str() else {
@@ -114,19 +138,16 @@ impl<'a> Document<'a> {
             self.problem_with_hint(&reference.pointer, message, "bundle the documents into one first");
             return None;
         };
-        let pointer = crate::percent::decode(fragment, crate::percent::Plus::Literal).unwrap_or_default().into_owned();
-        if !pointer.is_empty() && !pointer.starts_with('/') {
+        if !fragment.is_empty() && !fragment.starts_with('/') {
             let hint = "write it as a path, such as `#/components/schemas/Order`";
             self.problem_with_hint(&reference.pointer, format!("`{text}` names an anchor"), hint);
             return None;
         }
-        match self.root.pointer(&pointer) {
-            Some(value) => Some(Node { pointer, value }),
-            None => {
-                self.missing(reference, text, &pointer);
-                None
-            }
+        let found = self.find(fragment);
+        if found.is_none() {
+            self.missing(reference, text, fragment);
         }
+        found
     }
 
     fn missing(&self, reference: &Node<'a>, text: &str, pointer: &str) {

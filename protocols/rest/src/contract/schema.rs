@@ -3,22 +3,19 @@
 //! Every schema that a request can meet is put under a name of its own, with its references rewritten to these names;
 //! so the compiler sees schemas alone, and there is nothing it could fetch.
 
-use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
-use jsonschema::{Draft, Keyword, PatternOptions, Registry, ValidationError, Validator};
+use jsonschema::{Draft, PatternOptions, Registry, ValidationError, Validator};
 use serde_json::{Map, Value, json};
 
+use super::bounds;
 use super::convert::{self, Found};
 use super::document::{Document, Node};
 use crate::sentence;
 
 /// The bundle's name; it stands for no place.
 const BUNDLE: &str = "urn:portolan:schemas";
-
-/// The keyword that counts visits of schemas which contain themselves.
-const STEPS: &str = "portolan:steps";
 
 const NOT_A_TYPE: &str =
     "is not a type; `array`, `boolean`, `integer`, `null`, `number`, `object` and `string` are, or a list of these";
@@ -27,36 +24,19 @@ const NOT_A_TYPE: &str =
 /// keeps one text below some milliseconds.
 const PATTERN_RETRIES: usize = 10_000;
 
-/// Visits of recursive schemas that any body may cost, and those that each of its bytes adds. A schema that
-/// contains itself once needs fewer visits than the body has bytes; one whose alternatives all contain it
-/// doubles them with every level of the body, and is stopped here.
-const STEPS_PER_BODY: u64 = 10_000;
-const STEPS_PER_BYTE: u64 = 4;
-
-thread_local! {
-    /// Visits left to the check under way on this thread. A check never waits, so there is one at a time.
-    static STEPS_LEFT: Cell<u64> = const { Cell::new(0) };
-}
-
 /// A compiled schema.
 pub struct Schema(OnceLock<Validator>);
 
 impl Schema {
-    /// Whether a value fits, and if not, every error as far as `see` asks for more.
+    /// Whether a value fits, and if not, the errors that can be told of it; none where it would cost too much to find them.
     ///
     /// `bytes` is the size of the text the value was read from; it bounds the work.
     pub(crate) fn check(&self, value: &Value, bytes: usize, see: &mut dyn FnMut(&ValidationError<'_>)) -> bool {
         let validator = self.0.get().expect("every schema of a contract is compiled when it is read");
-        let steps = STEPS_PER_BODY + STEPS_PER_BYTE * bytes as u64;
-        STEPS_LEFT.set(steps);
-        // Asking first is quick, remembers what it saw, and is all that a good request needs.
-        if validator.is_valid(value) {
+        if bounds::judge(bytes, || validator.is_valid(value)) {
             return true;
         }
-        STEPS_LEFT.set(steps);
-        for error in validator.iter_errors(value) {
-            see(&error);
-        }
+        bounds::tell(|| validator.iter_errors(value).for_each(|error| see(&error)));
         false
     }
 }
@@ -94,9 +74,6 @@ impl<'d, 'a> Schemas<'d, 'a> {
 
     /// A schema that requests are checked against; it can be used once [`Schemas::compile`] has run without a problem.
     pub fn add_root(&mut self, node: Node<'a>) -> Arc<Schema> {
-        // What is a reference and nothing else is the schema it leads to, which other operations may share.
-        let alone = node.value.as_object().is_some_and(|object| object.len() == 1 && object.contains_key("$ref"));
-        let node = if alone { self.document.resolve(node.clone()).unwrap_or(node) } else { node };
         let name = self.add(node);
         if let Some((_, known)) = self.roots.iter().find(|(root, _)| *root == name) {
             return known.clone();
@@ -121,6 +98,8 @@ impl<'d, 'a> Schemas<'d, 'a> {
     }
 
     fn add(&mut self, node: Node<'a>) -> usize {
+        // A name for another schema is that schema, which others may share.
+        let node = self.document.aliased(node);
         if let Some(name) = self.names.get(&node.pointer) {
             return *name;
         }
@@ -142,6 +121,11 @@ impl<'d, 'a> Schemas<'d, 'a> {
                     applies.push(target);
                 }
                 reference(target)
+            }
+            Found::Part(node) => {
+                let part = self.add(node);
+                leads_to.push(part);
+                reference(part)
             }
             Found::Pattern(node) => {
                 patterns.push(node);
@@ -192,12 +176,7 @@ impl<'d, 'a> Schemas<'d, 'a> {
 
     fn compile_roots(&self) {
         let bundle = self.bundle(&|name, schema| {
-            if reaches(name, name, |at| &self.entries[at].leads_to) {
-                // `if` is looked at first, so that what follows is never begun once the steps are used up.
-                json!({ "if": { STEPS: true }, "then": schema, "else": { STEPS: true } })
-            } else {
-                schema
-            }
+            if reaches(name, name, |at| &self.entries[at].leads_to) { bounds::counted(schema) } else { schema }
         });
         let registry = match Registry::new().draft(Draft::Draft202012).add(BUNDLE, &bundle).and_then(|r| r.prepare()) {
             Ok(registry) => registry,
@@ -248,28 +227,10 @@ fn reaches<'e>(start: usize, goal: usize, next: impl Fn(usize) -> &'e Vec<usize>
 }
 
 fn options<'r>() -> jsonschema::ValidationOptions<'r> {
-    jsonschema::options()
+    bounds::with_keywords(jsonschema::options())
         .with_draft(Draft::Draft202012)
         .offline()
         // `format` binds here, as those who write it expect; an unknown format says nothing.
         .should_validate_formats(true)
         .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(PATTERN_RETRIES))
-        .with_keyword(STEPS, |_, _, _| Ok(Box::new(Steps)))
-}
-
-struct Steps;
-
-impl<'i> Keyword<'i> for Steps {
-    fn validate(&self, instance: &'i Value) -> Result<(), ValidationError<'i>> {
-        match self.is_valid(instance) {
-            true => Ok(()),
-            false => Err(ValidationError::custom("is nested in more ways than can be checked")),
-        }
-    }
-
-    fn is_valid(&self, _: &'i Value) -> bool {
-        let left = STEPS_LEFT.get();
-        STEPS_LEFT.set(left.saturating_sub(1));
-        left > 0
-    }
 }
