@@ -1,3 +1,7 @@
 //! The `portolan` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portolan::command::main()
+}

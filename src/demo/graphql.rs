@@ -135,7 +135,13 @@ struct Mutation;
 #[Object]
 impl Mutation {
     /// Orders something. The order is also published to the topic `orders.created.v2`.
-    async fn create_order(&self, context: &Context<'_>, product_id: ID, customer_id: ID, quantity: i32) -> Answer<Order, Refused> {
+    async fn create_order(
+        &self,
+        context: &Context<'_>,
+        product_id: ID,
+        customer_id: ID,
+        quantity: i32,
+    ) -> Answer<Order, Refused> {
         shop(context).create_order(&product_id, &customer_id, quantity.into()).await
     }
 }

@@ -2,17 +2,20 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 /// The addresses of a running demo. Its `Display` is what a newcomer reads.
 pub(super) struct Guide<'a> {
     pub(super) gateway: SocketAddr,
     pub(super) admin: SocketAddr,
     pub(super) kafka: &'a str,
+    pub(super) configuration: &'a Path,
 }
 
 impl fmt::Display for Guide<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (gateway, admin, kafka) = (reachable(self.gateway), reachable(self.admin), self.kafka);
+        let configuration = self.configuration.display();
         write!(
             f,
             r#"A gateway with everything behind it, in this one process: a REST service, a GraphQL service, and a broker that
@@ -45,6 +48,10 @@ What is refused: no key is 401, the sixth request of `demo-free` in a minute is 
   for i in 1 2 3 4 5 6; do curl -s -o /dev/null -w '%{{http_code}}\n' -H 'x-api-key: demo-free' http://{gateway}/orders-api/v3/orders; done
   curl -i -H 'x-api-key: demo-free' --json '{{"id": "1", "quantity": 1}}' http://{gateway}/order-events/v2/orders.created
 
+A change of the configuration takes effect while it runs; this one gives `demo-free` fifty requests a minute:
+
+  sed -i 's/limit: 5,/limit: 50,/' {configuration}
+
 What the gateway knows of itself:
 
   curl http://{admin}/readyz
@@ -76,7 +83,8 @@ mod tests {
     use super::*;
 
     fn told(gateway: &str, admin: &str) -> String {
-        Guide { gateway: gateway.parse().unwrap(), admin: admin.parse().unwrap(), kafka: "127.0.0.1:9" }.to_string()
+        let (gateway, admin) = (gateway.parse().unwrap(), admin.parse().unwrap());
+        Guide { gateway, admin, kafka: "127.0.0.1:9", configuration: Path::new("/demo/portolan.yaml") }.to_string()
     }
 
     #[test]

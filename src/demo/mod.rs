@@ -13,6 +13,7 @@ mod shop;
 use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -69,7 +70,7 @@ pub struct Demo {
     #[expect(dead_code, reason = "held: the services end when it is dropped")]
     services: Services,
     cluster: Cluster,
-    #[expect(dead_code, reason = "held: the files are removed when it is dropped")]
+    // Its files are removed when it is dropped.
     folder: TempDir,
 }
 
@@ -86,7 +87,8 @@ impl Demo {
         let services = Services::start(Shop::open(publish_to(&cluster)))?;
         let environment = environment(&options, &services, &cluster);
         let file = folder.path().join(CONFIGURATION);
-        let gateway = Gateway::start(Options { file, environment, clock: Clock::system(), waiting: Waiting::WhereNeeded });
+        let gateway =
+            Gateway::start(Options { file, environment, clock: Clock::system(), waiting: Waiting::WhereNeeded });
         Ok(Self { gateway: gateway.map_err(|error| advice(&error))?, services, cluster, folder })
     }
 
@@ -105,7 +107,12 @@ impl Demo {
         self.cluster.bootstrap()
     }
 
-    /// Reads the configuration anew, as SIGHUP asks. The demo's never changes, so nothing does but the counter of reloads.
+    /// The configuration that the gateway runs, a copy of the example's: a change of it takes effect at once.
+    pub fn configuration(&self) -> PathBuf {
+        self.folder.path().join(CONFIGURATION)
+    }
+
+    /// Reads the configuration anew, as SIGHUP asks.
     pub fn reload(&self) {
         // The reload says itself how it went.
         let _ = self.gateway.reload();
@@ -119,7 +126,8 @@ impl Demo {
 
 impl fmt::Display for Demo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Guide { gateway: self.gateway(), admin: self.admin(), kafka: self.kafka() }.fmt(f)
+        let configuration = &self.configuration();
+        Guide { gateway: self.gateway(), admin: self.admin(), kafka: self.kafka(), configuration }.fmt(f)
     }
 }
 
@@ -160,7 +168,9 @@ fn publish_to(cluster: &Cluster) -> Publish {
 fn advice(error: &StartError) -> String {
     match error {
         StartError::Configuration(_) => error.to_string(),
-        StartError::System { .. } => format!("{error}; `--listen` and `--admin` take other addresses, port 0 any free port"),
+        StartError::System { .. } => {
+            format!("{error}; `--listen` and `--admin` take other addresses, port 0 any free port")
+        }
     }
 }
 

@@ -189,7 +189,10 @@ mod tests {
         );
         for unreadable in ["{broken", "[]", r#"{"productId": "1"}"#] {
             let (status, kind, body) = post(unreadable);
-            assert_eq!((status, kind.as_str(), &body["title"]), (400, "application/problem+json", &json!("unreadable request")));
+            assert_eq!(
+                (status, kind.as_str(), &body["title"]),
+                (400, "application/problem+json", &json!("unreadable request"))
+            );
         }
         assert_eq!(orders(&services.orders("GET", LIST, "")), 12);
     }

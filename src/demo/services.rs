@@ -110,11 +110,11 @@ pub(super) mod tests {
         }
 
         pub(in crate::demo) fn orders(&self, method: &str, target: &str, body: &str) -> Answer {
-            call(self.0.orders, method, target, body)
+            call(self.0.orders, method, target, "", body)
         }
 
         pub(in crate::demo) fn shop(&self, method: &str, target: &str, body: &str) -> Answer {
-            call(self.0.shop, method, target, body)
+            call(self.0.shop, method, target, "", body)
         }
     }
 
@@ -133,13 +133,14 @@ pub(super) mod tests {
         answer.json()["orders"].as_array().unwrap().len()
     }
 
-    /// One request on a connection of its own.
-    fn call(address: SocketAddr, method: &str, target: &str, body: &str) -> Answer {
+    /// One request on a connection of its own, with this key if it is not empty.
+    pub(in crate::demo) fn call(address: SocketAddr, method: &str, target: &str, key: &str, body: &str) -> Answer {
         let mut socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let length = body.len();
-        let head = "host: demo\r\nconnection: close\r\ncontent-type: application/json";
-        write!(socket, "{method} {target} HTTP/1.1\r\n{head}\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+        let key = if key.is_empty() { String::new() } else { format!("x-api-key: {key}\r\n") };
+        let head = format!("host: demo\r\nconnection: close\r\ncontent-type: application/json\r\n{key}");
+        write!(socket, "{method} {target} HTTP/1.1\r\n{head}content-length: {length}\r\n\r\n{body}").unwrap();
         let mut text = String::new();
         socket.read_to_string(&mut text).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();

@@ -249,13 +249,8 @@ pub(super) mod tests {
     fn a_new_order_is_kept_as_the_newest_and_published() {
         let (shop, published) = recorded();
         let order = create(&shop, "2", "3", 4).unwrap();
-        let expected = Order {
-            id: "13".into(),
-            product_id: "2".into(),
-            customer_id: "3".into(),
-            quantity: 4,
-            total: 128_000,
-        };
+        let expected =
+            Order { id: "13".into(), product_id: "2".into(), customer_id: "3".into(), quantity: 4, total: 128_000 };
         assert_eq!(order, expected);
         assert_eq!(shop.order("13"), Some(expected.clone()));
         assert_eq!(shop.orders(1, |_| true), [expected.clone()]);

@@ -1,6 +1,8 @@
 use portolan_config::snapshot::{ApiKind, Snapshot};
 use portolan_config::tree;
+use serde_json::json;
 
+use super::services::tests::{call, orders};
 use super::*;
 
 /// The example as a user would load it: without a variable set.
@@ -24,7 +26,11 @@ fn the_example_loads_without_a_variable_and_without_a_warning() {
     let paths: Vec<_> = example.apis.values().map(|api| (&*api.name, &*api.version, api.path.as_str())).collect();
     assert_eq!(
         paths,
-        [("orders", "v3", "/orders-api/v3"), ("shop", "v1", "/shop/graphql"), ("order-events", "v2", "/order-events/v2")]
+        [
+            ("orders", "v3", "/orders-api/v3"),
+            ("shop", "v1", "/shop/graphql"),
+            ("order-events", "v2", "/order-events/v2")
+        ]
     );
 }
 
@@ -36,11 +42,13 @@ fn the_contracts_of_the_example_are_served_without_a_warning() {
         let tree = || tree::parse(&source.path, &source.text).unwrap();
         read.push(match &api.kind {
             ApiKind::OpenApi(_) => {
-                let contract = portolan_rest::Contract::read(&tree()).unwrap_or_else(|told| panic!("{}", told.render()));
+                let contract =
+                    portolan_rest::Contract::read(&tree()).unwrap_or_else(|told| panic!("{}", told.render()));
                 contract.operations.iter().map(|operation| operation.id.to_string()).collect::<Vec<_>>()
             }
             ApiKind::AsyncApi(_) => {
-                let contract = portolan_events::Contract::read(&tree()).unwrap_or_else(|told| panic!("{}", told.render()));
+                let contract =
+                    portolan_events::Contract::read(&tree()).unwrap_or_else(|told| panic!("{}", told.render()));
                 assert_eq!(contract.warnings.render(), "");
                 let told = |channel: &Arc<portolan_events::Channel>| {
                     assert!(channel.may_subscribe && channel.may_publish);
@@ -96,4 +104,39 @@ fn every_file_of_the_example_is_carried_by_the_binary() {
     beside.sort();
     carried.sort();
     assert_eq!(beside, carried);
+}
+
+#[test]
+fn a_running_demo_keeps_what_it_prints_and_leaves_nothing_behind() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let demo = Demo::start(DemoOptions { listen: any, admin: any }).unwrap();
+    let ask = |method: &str, target: &str, key: &str, body: &str| call(demo.gateway(), method, target, key, body);
+
+    assert_eq!(orders(&ask("GET", "/orders-api/v3/orders?limit=3", "demo-key", "")), 3);
+    assert_eq!(ask("GET", "/orders-api/v3/orders/1", "demo-key", "").json()["id"], json!("1"));
+    let made =
+        ask("POST", "/orders-api/v3/orders", "demo-key", r#"{"productId": "1", "customerId": "1", "quantity": 2}"#);
+    assert_eq!((made.status, made.json()["id"].clone()), (201, json!("13")));
+
+    let products = ask("GET", "/orders-api/v3/products?limit=1", "demo-key", "");
+    assert_eq!(products.json(), json!([{ "id": "1", "name": "Compass", "price": 4_900 }]));
+    let query = r#"{"query": "{ orders(first: 1) { id customer { name } } }"}"#;
+    let expected = json!({ "data": { "orders": [{ "id": "13", "customer": { "name": "Ada" } }] } });
+    assert_eq!(ask("POST", "/shop/graphql", "demo-key", query).json(), expected);
+
+    let placed = ask("POST", "/order-events/v2/orders.created", "demo-key", r#"{"id": "x", "quantity": 1}"#).json();
+    assert!(placed["partition"].is_i64() && placed["offset"].is_i64(), "{placed}");
+
+    assert_eq!(ask("GET", "/orders-api/v3/orders", "", "").status, 401);
+    assert_eq!(ask("POST", "/order-events/v2/orders.created", "demo-free", "{}").status, 403);
+    let free = [(); 6].map(|()| ask("GET", "/orders-api/v3/orders", "demo-free", "").status);
+    assert_eq!(free, [200, 200, 200, 200, 200, 429]);
+    assert_eq!(call(demo.admin(), "GET", "/readyz", "", "").status, 200);
+
+    let (addresses, folder) = ([demo.gateway(), demo.admin()], demo.folder.path().to_owned());
+    demo.stop();
+    for address in addresses {
+        assert!(std::net::TcpStream::connect(address).is_err(), "{address} still accepts");
+    }
+    assert!(!folder.exists());
 }

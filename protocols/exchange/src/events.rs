@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
 
 use crate::fault::{Fault, FaultKind};
 
@@ -114,6 +116,7 @@ pub struct EventLog {
     bounds: Bounds,
     ring: Mutex<Ring>,
     listeners: Mutex<Vec<Weak<dyn Listener>>>,
+    begun: Notify,
 }
 
 #[derive(Default)]
@@ -159,6 +162,7 @@ impl EventLog {
             bounds,
             ring: Mutex::new(Ring::default()),
             listeners: Mutex::new(Vec::new()),
+            begun: Notify::new(),
         })
     }
 
@@ -233,6 +237,20 @@ impl EventLog {
         for (partition, offset) in positions {
             ring.next_offsets.entry(*partition).or_insert(*offset);
         }
+        drop(ring);
+        self.begun.notify_waiters();
+    }
+
+    /// Waits until a reader has begun: whatever is published from then on will be in the log. Cancelling changes nothing.
+    pub async fn begun(&self) {
+        loop {
+            let mut begun = pin!(self.begun.notified());
+            begun.as_mut().enable();
+            if !lock(&self.ring).next_offsets.is_empty() {
+                return;
+            }
+            begun.await;
+        }
     }
 
     /// The reader's: where each partition goes on. Empty before the first reader began.
@@ -276,7 +294,12 @@ impl EventLog {
 impl fmt::Debug for EventLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (events, bytes, seen) = self.fill();
-        f.debug_struct("EventLog").field("topic", &self.topic).field("events", &events).field("bytes", &bytes).field("seen", &seen).finish()
+        f.debug_struct("EventLog")
+            .field("topic", &self.topic)
+            .field("events", &events)
+            .field("bytes", &bytes)
+            .field("seen", &seen)
+            .finish()
     }
 }
 
@@ -345,16 +368,22 @@ impl BrokerError {
     /// The fault of a caller's request that met this error.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Unavailable(cause) => Fault::new(FaultKind::BrokerUnavailable, "the broker does not answer; retry in a moment")
-                .because(cause)
-                .retry_after(Duration::from_secs(1)),
-            Self::Full => Fault::new(FaultKind::BrokerUnavailable, "too many records wait for the broker; retry in a moment")
-                .because("the producer's queue is full")
-                .retry_after(Duration::from_secs(1)),
+            Self::Unavailable(cause) => {
+                Fault::new(FaultKind::BrokerUnavailable, "the broker does not answer; retry in a moment")
+                    .because(cause)
+                    .retry_after(Duration::from_secs(1))
+            }
+            Self::Full => {
+                Fault::new(FaultKind::BrokerUnavailable, "too many records wait for the broker; retry in a moment")
+                    .because("the producer's queue is full")
+                    .retry_after(Duration::from_secs(1))
+            }
             Self::UnknownTopic(cause) => {
                 Fault::new(FaultKind::BrokerUnavailable, "the broker does not have this channel").because(cause)
             }
-            Self::Refused(cause) => Fault::new(FaultKind::RecordRefused, "the broker refused the record").because(cause),
+            Self::Refused(cause) => {
+                Fault::new(FaultKind::RecordRefused, "the broker refused the record").because(cause)
+            }
             Self::PositionLost(cause) => {
                 Fault::new(FaultKind::BrokerUnavailable, "the position is no longer kept").because(cause)
             }
@@ -385,6 +414,8 @@ pub trait Publisher: Send + Sync {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn record(partition: i32, offset: i64) -> Received {
@@ -400,7 +431,8 @@ mod tests {
 
     fn read(log: &EventLog, cursor: &mut Cursor) -> (Option<u64>, Vec<String>) {
         let batch = log.read(cursor, 100, usize::MAX);
-        let values = batch.events.iter().map(|event| String::from_utf8(event.record.value.clone().unwrap().to_vec()).unwrap());
+        let values =
+            batch.events.iter().map(|event| String::from_utf8(event.record.value.clone().unwrap().to_vec()).unwrap());
         (batch.gap.map(|gap| gap.count), values.collect())
     }
 
@@ -444,6 +476,16 @@ mod tests {
         large.value = Some(Bytes::from(vec![0; 5_000]));
         log.append(vec![large]);
         assert_eq!(log.fill().0, 1);
+    }
+
+    #[test]
+    fn who_waits_for_the_reader_is_told_when_it_begins_and_never_again() {
+        let log = EventLog::new("t", Bounds::default());
+        let mut waiting = pin!(log.begun());
+        assert_eq!(waiting.as_mut().now_or_never(), None);
+        log.begin(&[(0, 7)]);
+        assert_eq!(waiting.now_or_never(), Some(()));
+        assert_eq!(log.begun().now_or_never(), Some(()));
     }
 
     #[test]

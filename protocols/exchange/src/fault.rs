@@ -213,7 +213,8 @@ impl Fault {
             members.insert((*name).to_owned(), value.clone());
         }
         if !self.0.violations.is_empty() {
-            let errors = self.0.violations.iter().map(|v| serde_json::json!({ "location": v.location, "message": v.message }));
+            let errors =
+                self.0.violations.iter().map(|v| serde_json::json!({ "location": v.location, "message": v.message }));
             members.insert("errors".to_owned(), errors.collect());
         }
         document
@@ -241,7 +242,11 @@ impl Fault {
 
 impl fmt::Debug for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fault").field("kind", &self.0.kind).field("detail", &self.0.detail).field("cause", &self.0.cause).finish()
+        f.debug_struct("Fault")
+            .field("kind", &self.0.kind)
+            .field("detail", &self.0.detail)
+            .field("cause", &self.0.cause)
+            .finish()
     }
 }
 
@@ -275,10 +280,11 @@ mod tests {
 
     #[test]
     fn a_fault_becomes_a_problem_document_without_its_cause() {
-        let fault = Fault::new(FaultKind::RateLimited, "100 requests per minute reached for consumer `acme`; retry in 12s")
-            .because("bucket consumer/acme")
-            .with("limit", 100)
-            .retry_after(Duration::from_millis(11_200));
+        let fault =
+            Fault::new(FaultKind::RateLimited, "100 requests per minute reached for consumer `acme`; retry in 12s")
+                .because("bucket consumer/acme")
+                .with("limit", 100)
+                .retry_after(Duration::from_millis(11_200));
         let response = fault.response("r1");
         assert_eq!(response.status, 429);
         assert_eq!(response.fields.get_str("retry-after"), Some("12"));

@@ -141,6 +141,10 @@ impl Drop for Reservation {
 
 impl fmt::Debug for Reservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reservation").field("draws", &self.held.len()).field("levels", &self.levels).field("refund", &self.refund).finish()
+        f.debug_struct("Reservation")
+            .field("draws", &self.held.len())
+            .field("levels", &self.levels)
+            .field("refund", &self.refund)
+            .finish()
     }
 }

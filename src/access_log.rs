@@ -1,0 +1,339 @@
+//! The access log: one JSON line per exchange, written by a thread of its own behind a bounded queue.
+//!
+//! A worker encodes its lines into a buffer and hands the buffer over at the end of its turn. When the queue is full the lines
+//! are dropped and counted: a slow disk makes nobody wait.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::{self, Write as _};
+use std::io::Write;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use portolan_config::snapshot::LogTarget;
+
+// A buffer is handed over at this size even within one turn.
+const BUFFER: usize = 64 * 1024;
+// Buffers that wait for the writer; the bound in lines is what operators set.
+const BUFFERS: usize = 4_096;
+
+/// The access log of one worker.
+#[derive(Clone)]
+pub struct AccessLog(Option<Rc<Inner>>);
+
+struct Inner {
+    queue: Arc<Queue>,
+    buffer: RefCell<Vec<u8>>,
+    lines: Cell<usize>,
+    handover: Cell<bool>,
+}
+
+struct Queue {
+    sender: SyncSender<Message>,
+    waiting: AtomicUsize,
+    bound: usize,
+    written: AtomicU64,
+    dropped: AtomicU64,
+}
+
+enum Message {
+    Lines { bytes: Vec<u8>, count: usize },
+    End,
+}
+
+/// The thread that writes the access log. Ending it writes what is queued.
+pub struct Writer {
+    queue: Option<Arc<Queue>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Opens the target and starts the writer. `queue` is how many lines may wait.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for appending.
+    pub fn start(target: &LogTarget, queue: usize) -> std::io::Result<Self> {
+        let out: Box<dyn Write + Send> = match target {
+            LogTarget::Off => return Ok(Self { queue: None, thread: None }),
+            LogTarget::Stdout => Box::new(std::io::stdout()),
+            LogTarget::File(path) => Box::new(std::fs::OpenOptions::new().create(true).append(true).open(path)?),
+        };
+        let (sender, receiver) = sync_channel(BUFFERS);
+        let queue = Arc::new(Queue {
+            sender,
+            waiting: AtomicUsize::new(0),
+            bound: queue,
+            written: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        });
+        let shared = queue.clone();
+        let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write_all(out, &receiver, &shared))?;
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// What a worker opens its end with, on its own thread.
+    pub fn opener(&self) -> Opener {
+        Opener(self.queue.clone())
+    }
+
+    /// Lines written and lines dropped since the start.
+    pub fn counts(&self) -> Counts {
+        Counts(self.queue.clone())
+    }
+
+    /// Writes what is queued and ends the thread.
+    pub fn end(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        if let Some(queue) = &self.queue {
+            // The writer takes from the queue until it is told to end, so there will be room.
+            let _ = queue.sender.send(Message::End);
+        }
+        if thread.join().is_err() {
+            tracing::error!("the access log's writer panicked");
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Opens the end of one worker.
+pub struct Opener(Option<Arc<Queue>>);
+
+impl Opener {
+    /// The end of one worker.
+    pub fn open(&self) -> AccessLog {
+        AccessLog(self.0.as_ref().map(|queue| {
+            Rc::new(Inner {
+                queue: queue.clone(),
+                buffer: RefCell::new(Vec::new()),
+                lines: Cell::new(0),
+                handover: Cell::new(false),
+            })
+        }))
+    }
+}
+
+/// Reads how many lines were written and dropped.
+#[derive(Clone)]
+pub struct Counts(Option<Arc<Queue>>);
+
+impl Counts {
+    /// Lines written.
+    pub fn written(&self) -> u64 {
+        self.0.as_ref().map_or(0, |queue| queue.written.load(Ordering::Relaxed))
+    }
+
+    /// Lines dropped because the queue was full or the target could not be written.
+    pub fn dropped(&self) -> u64 {
+        self.0.as_ref().map_or(0, |queue| queue.dropped.load(Ordering::Relaxed))
+    }
+}
+
+fn write_all(mut out: Box<dyn Write + Send>, receiver: &Receiver<Message>, queue: &Queue) {
+    let mut failing = false;
+    while let Ok(message) = receiver.recv() {
+        let Message::Lines { bytes, count } = message else { break };
+        queue.waiting.fetch_sub(count, Ordering::Relaxed);
+        match out.write_all(&bytes).and_then(|()| out.flush()) {
+            Ok(()) => {
+                failing = false;
+                queue.written.fetch_add(count as u64, Ordering::Relaxed);
+            }
+            Err(error) => {
+                queue.dropped.fetch_add(count as u64, Ordering::Relaxed);
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::error!(%error, "access log could not be written; its lines are dropped until it can");
+                }
+            }
+        }
+    }
+}
+
+impl AccessLog {
+    /// A log that keeps nothing.
+    pub fn off() -> Self {
+        Self(None)
+    }
+
+    /// Writes one line; `fill` is not called where there is no log.
+    pub fn write(&self, fill: impl FnOnce(&mut Line<'_>)) {
+        let Some(inner) = &self.0 else { return };
+        {
+            let mut buffer = inner.buffer.borrow_mut();
+            let mut line = Line::begin(&mut buffer);
+            fill(&mut line);
+            line.end();
+            inner.lines.set(inner.lines.get() + 1);
+            if buffer.len() >= BUFFER {
+                inner.hand_over(&mut buffer);
+                return;
+            }
+        }
+        if !inner.handover.replace(true) {
+            let inner = inner.clone();
+            // Under load many lines are written before this runs; an idle worker runs it at once.
+            tokio::task::spawn_local(async move {
+                tokio::task::yield_now().await;
+                inner.handover.set(false);
+                inner.hand_over(&mut inner.buffer.borrow_mut());
+            });
+        }
+    }
+}
+
+impl Inner {
+    fn hand_over(&self, buffer: &mut Vec<u8>) {
+        let count = self.lines.replace(0);
+        if count == 0 {
+            return;
+        }
+        let bytes = std::mem::take(buffer);
+        let queue = &self.queue;
+        if queue.waiting.load(Ordering::Relaxed) + count > queue.bound {
+            queue.dropped.fetch_add(count as u64, Ordering::Relaxed);
+            return;
+        }
+        queue.waiting.fetch_add(count, Ordering::Relaxed);
+        if queue.sender.try_send(Message::Lines { bytes, count }).is_err() {
+            queue.waiting.fetch_sub(count, Ordering::Relaxed);
+            queue.dropped.fetch_add(count as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let mut buffer = std::mem::take(&mut *self.buffer.borrow_mut());
+        self.hand_over(&mut buffer);
+    }
+}
+
+/// One line being written: a JSON object, its members in the order they are added.
+pub struct Line<'a> {
+    buffer: &'a mut Vec<u8>,
+    first: bool,
+}
+
+impl<'a> Line<'a> {
+    fn begin(buffer: &'a mut Vec<u8>) -> Self {
+        buffer.push(b'{');
+        Self { buffer, first: true }
+    }
+
+    fn end(self) {
+        self.buffer.extend_from_slice(b"}\n");
+    }
+
+    /// Adds text.
+    pub fn text(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.buffer.push(b'"');
+        escape(self.buffer, value);
+        self.buffer.push(b'"');
+    }
+
+    /// Adds a number.
+    pub fn number(&mut self, name: &str, value: u64) {
+        self.name(name);
+        self.buffer.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    /// Adds a duration in whole microseconds.
+    pub fn micros(&mut self, name: &str, value: Duration) {
+        self.number(name, u64::try_from(value.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// Adds the text of something that can be shown and needs no escaping: addresses.
+    pub fn display(&mut self, name: &str, value: impl fmt::Display) {
+        self.name(name);
+        self.buffer.push(b'"');
+        let _ = write!(Appending(self.buffer), "{value}");
+        self.buffer.push(b'"');
+    }
+
+    fn name(&mut self, name: &str) {
+        if !std::mem::replace(&mut self.first, false) {
+            self.buffer.push(b',');
+        }
+        self.buffer.push(b'"');
+        self.buffer.extend_from_slice(name.as_bytes());
+        self.buffer.extend_from_slice(b"\":");
+    }
+}
+
+struct Appending<'a>(&'a mut Vec<u8>);
+
+impl fmt::Write for Appending<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// Appends text as the inside of a JSON string (RFC 8259, section 7).
+fn escape(buffer: &mut Vec<u8>, text: &str) {
+    let mut from = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        buffer.extend_from_slice(&text.as_bytes()[from..at]);
+        match byte {
+            b'"' => buffer.extend_from_slice(b"\\\""),
+            b'\\' => buffer.extend_from_slice(b"\\\\"),
+            control => {
+                let _ = write!(Appending(buffer), "\\u{control:04x}");
+            }
+        }
+        from = at + 1;
+    }
+    buffer.extend_from_slice(&text.as_bytes()[from..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_json_whatever_stands_in_it() {
+        let mut buffer = Vec::new();
+        let mut line = Line::begin(&mut buffer);
+        line.text("path", "/a\"\\\n\u{1}é");
+        line.number("status", 200);
+        line.micros("gateway_us", Duration::from_millis(3));
+        line.end();
+        let read: serde_json::Value = serde_json::from_slice(&buffer).unwrap();
+        assert_eq!(read, serde_json::json!({ "path": "/a\"\\\n\u{1}é", "status": 200, "gateway_us": 3000 }));
+    }
+
+    #[actix_rt::test]
+    async fn lines_beyond_the_queue_are_dropped_and_counted_and_the_rest_is_written_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let mut writer = Writer::start(&LogTarget::File(path.clone()), 3).unwrap();
+        let log = writer.opener().open();
+        let counts = writer.counts();
+        for number in 0..5 {
+            log.write(|line| line.number("n", number));
+        }
+        // All five are one turn's work and so one hand-over, which is beyond the queue as a whole.
+        drop(log);
+        assert_eq!(counts.dropped(), 5);
+        let log = writer.opener().open();
+        log.write(|line| line.number("n", 7));
+        drop(log);
+        // The task that would have handed the line over holds the log until it ran.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        writer.end();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"n\":7}\n");
+        assert_eq!((counts.written(), counts.dropped()), (1, 5));
+    }
+}

@@ -1,0 +1,126 @@
+//! The pages of the admin port.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use portolan_config::Secret;
+use portolan_exchange::{Fault, FaultKind};
+use serde_json::json;
+
+use crate::gateway::Parts;
+use crate::metrics::{counter, label};
+
+/// What the pages read, and who may read them.
+pub struct Access {
+    /// The gateway.
+    pub parts: Arc<Parts>,
+    /// What callers must show.
+    pub token: Option<Secret>,
+}
+
+/// All pages by path.
+pub fn routes(app: &mut web::ServiceConfig) {
+    app.route("/livez", web::get().to(livez))
+        .route("/readyz", web::get().to(readyz))
+        .route("/metrics", web::get().to(metrics))
+        .route("/routes", web::get().to(routes_page))
+        .route("/actors", web::get().to(actors))
+        .default_service(web::to(unknown));
+}
+
+/// The process runs. Open to everyone: a probe has no token.
+async fn livez() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "live": true }))
+}
+
+/// The gateway serves, and everything that keeps it serving runs. Open to everyone: a probe has no token.
+async fn readyz(access: web::Data<Access>) -> HttpResponse {
+    let parts = &access.parts;
+    let failed = parts.shared.control.registry().failed();
+    let reloads = parts.reloads();
+    let ready = !parts.plans.is_stopping() && failed.is_empty();
+    let detail = json!({
+        "ready": ready,
+        "stopping": parts.plans.is_stopping(),
+        "failed_actors": failed,
+        "configuration": {
+            "reloads": reloads.succeeded,
+            "refused": reloads.failed,
+            "in_force": if reloads.problem.is_some() { "the last good one" } else { "the file" },
+            "problem": reloads.problem,
+        },
+    });
+    if ready { HttpResponse::Ok().json(detail) } else { HttpResponse::ServiceUnavailable().json(detail) }
+}
+
+async fn metrics(request: HttpRequest, access: web::Data<Access>) -> HttpResponse {
+    guarded(&request, &access, || {
+        let mut text = String::with_capacity(16 * 1024);
+        access.parts.metrics.render(&mut text);
+        render_shared(&mut text, &access.parts);
+        HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text)
+    })
+}
+
+async fn routes_page(request: HttpRequest, access: web::Data<Access>) -> HttpResponse {
+    guarded(&request, &access, || HttpResponse::Ok().json(json!({ "routes": access.parts.plans.current.load().routes })))
+}
+
+async fn actors(request: HttpRequest, access: web::Data<Access>) -> HttpResponse {
+    guarded(&request, &access, || {
+        HttpResponse::Ok().json(json!({ "actors": access.parts.shared.control.registry().states() }))
+    })
+}
+
+async fn unknown(request: HttpRequest) -> HttpResponse {
+    let detail = format!("there is no `{}`; there are /livez, /readyz, /metrics, /routes and /actors", request.path());
+    problem(&Fault::new(FaultKind::UnknownRoute, detail))
+}
+
+fn guarded(request: &HttpRequest, access: &Access, page: impl FnOnce() -> HttpResponse) -> HttpResponse {
+    let Some(token) = &access.token else { return page() };
+    let shown = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    let shown = shown.and_then(|value| value.strip_prefix(b"Bearer ")).unwrap_or_default();
+    if aws_lc_rs::constant_time::verify_slices_are_equal(shown, token.expose().as_bytes()).is_ok() {
+        return page();
+    }
+    let mut refused = problem(&Fault::new(FaultKind::CredentialsMissing, "the admin port wants `Authorization: Bearer TOKEN`"));
+    refused.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer realm=\"admin\""));
+    refused
+}
+
+fn problem(fault: &Fault) -> HttpResponse {
+    let status = actix_web::http::StatusCode::from_u16(fault.kind().status()).expect("a fault has a status of HTTP");
+    HttpResponse::build(status).content_type("application/problem+json").body(fault.problem("admin").to_string())
+}
+
+/// Metrics of what outlives plans: actors, the access log, reloads.
+fn render_shared(out: &mut String, parts: &Parts) {
+    let reloads = parts.reloads();
+    counter(out, "portolan_reloads_total", "Configurations read anew, by result.", |out| {
+        let _ = writeln!(out, "portolan_reloads_total{{result=\"ok\"}} {}", reloads.succeeded);
+        let _ = writeln!(out, "portolan_reloads_total{{result=\"refused\"}} {}", reloads.failed);
+    });
+    counter(out, "portolan_access_log_lines_total", "Lines of the access log, by fate.", |out| {
+        let _ = writeln!(out, "portolan_access_log_lines_total{{fate=\"written\"}} {}", parts.log.written());
+        let _ = writeln!(out, "portolan_access_log_lines_total{{fate=\"dropped\"}} {}", parts.log.dropped());
+    });
+    let actors = parts.shared.control.registry().counts();
+    counter(out, "portolan_actor_restarts_total", "Restarts of actors.", |out| {
+        for (kind, name, _, restarts) in &actors {
+            let _ = writeln!(
+                out,
+                "portolan_actor_restarts_total{{kind=\"{}\",name=\"{}\"}} {restarts}",
+                kind.as_str(),
+                label(name)
+            );
+        }
+    });
+    let _ = writeln!(out, "# HELP portolan_actor_up Whether an actor runs.\n# TYPE portolan_actor_up gauge");
+    for (kind, name, status, _) in &actors {
+        let up = u8::from(*status == portolan_actors::supervision::Status::Running);
+        let _ = writeln!(out, "portolan_actor_up{{kind=\"{}\",name=\"{}\"}} {up}", kind.as_str(), label(name));
+    }
+}

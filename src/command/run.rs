@@ -1,0 +1,46 @@
+//! `portolan run`: the gateway until it is told to end.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use portolan_exchange::Clock;
+
+use super::signals::{Signal, Signals};
+use crate::{Gateway, Options, Waiting};
+
+/// Runs the gateway of a configuration.
+#[expect(clippy::print_stderr, reason = "why it did not start is for the person who started it")]
+pub fn run(config: PathBuf) -> ExitCode {
+    super::log_to_stderr("info");
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("portolan: signals cannot be listened for: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let options =
+        Options { file: config, environment: super::environment(), clock: Clock::system(), waiting: Waiting::WhereNeeded };
+    let gateway = match Gateway::start(options) {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    for (listener, address) in gateway.addresses() {
+        tracing::info!(%listener, %address, "listening");
+    }
+    tracing::info!(address = %gateway.admin(), "admin port open");
+    loop {
+        match signals.next() {
+            // The reload says itself how it went.
+            Signal::Reload => drop(gateway.reload()),
+            Signal::End => break,
+        }
+    }
+    tracing::info!("stopping");
+    gateway.stop();
+    tracing::info!("stopped");
+    ExitCode::SUCCESS
+}

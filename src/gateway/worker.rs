@@ -1,0 +1,97 @@
+//! One worker: a thread with a runtime of its own, on which everything of a request happens.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use portolan_actors::shard::Shard;
+use portolan_exchange::{Clock, Worker};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::DRAIN;
+use crate::access_log::Opener;
+use crate::listener::Listener;
+use crate::metrics::Metrics;
+use crate::pipeline::{ChildRunner, Engine, Waiting};
+use crate::plan::{Plans, Shared};
+
+/// What a worker is started with.
+pub struct Setup {
+    pub index: usize,
+    pub clock: Clock,
+    pub waiting: Waiting,
+    pub plans: Arc<Plans>,
+    pub shared: Arc<Shared>,
+    pub metrics: Arc<Metrics>,
+    pub log: Opener,
+    pub listeners: Vec<Arc<Listener>>,
+    pub stop: CancellationToken,
+}
+
+/// A worker that runs.
+pub struct WorkerThread(JoinHandle<()>);
+
+impl WorkerThread {
+    /// Starts a worker and returns when it accepts connections.
+    pub fn start(setup: Setup) -> io::Result<Self> {
+        let (ready, started) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{}", setup.index))
+            .spawn(move || actix_rt::System::new().block_on(run(setup, ready)))?;
+        started.recv().map_err(|_| io::Error::other("the worker ended while it started"))??;
+        Ok(Self(thread))
+    }
+
+    /// Waits for its end.
+    pub fn join(self) {
+        if self.0.join().is_err() {
+            tracing::error!("a worker panicked");
+        }
+    }
+}
+
+async fn run(setup: Setup, ready: SyncSender<io::Result<()>>) {
+    let Setup { index, clock, waiting, plans, shared, metrics, log, listeners, stop } = setup;
+    let worker = Worker::new(index, clock.clone());
+    let engine = Engine::new(plans, waiting, metrics.worker(), log.open(), seed(index));
+    worker.set_runner(Rc::new(ChildRunner(engine.clone())));
+    let shard = Shard::start(&shared.control, &worker);
+    shared.join_shard(shard.listener());
+    let connections = TaskTracker::new();
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        let socket = match listener.on_this_worker() {
+            Ok(socket) => socket,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return;
+            }
+        };
+        let (worker, engine) = (worker.clone(), engine.clone());
+        let (stop, connections) = (stop.clone(), connections.clone());
+        accepting.push(tokio::task::spawn_local(async move {
+            listener.accept(socket, worker, engine, stop, connections).await;
+        }));
+    }
+    let _ = ready.send(Ok(()));
+    stop.cancelled().await;
+    for task in accepting {
+        let _ = task.await;
+    }
+    // 1012: the service restarts, come back (RFC 6455's registry of close codes).
+    worker.sessions.close_all(1012, "the gateway is shutting down");
+    connections.close();
+    #[expect(clippy::disallowed_methods, reason = "the end must come though a test's clock stands still")]
+    let ended = tokio::time::timeout(DRAIN, connections.wait()).await;
+    if ended.is_err() {
+        tracing::warn!(worker = index, open = connections.len(), "connections were cut when the time to drain was over");
+    }
+}
+
+/// Where a worker's request ids begin: anywhere, and somewhere else at every start.
+fn seed(index: usize) -> u128 {
+    uuid::Uuid::now_v7().as_u128().wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).wrapping_add(index as u128)
+}

@@ -1,0 +1,216 @@
+//! The seam between the wire library and our own messages, on the client's side. Its types appear nowhere else.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use portolan_exchange::{
+    Body, BodyError, BodyStream, Fault, FaultKind, Fields, Frame, Method, Request, Response, Size, Target, Version, exchange,
+    upgrade,
+};
+
+use crate::pipeline::Tail;
+
+/// A request that arrived.
+pub struct Arrival {
+    /// The request as we carry it.
+    pub request: Request,
+    /// Counts its content as it is read.
+    pub counters: Rc<exchange::Bytes>,
+    /// The connection to come, where an upgrade was asked for.
+    pub promise: Option<hyper::upgrade::OnUpgrade>,
+}
+
+/// Takes a request from the wire library.
+///
+/// # Errors
+/// A request that can be read in two ways, or that asks for what is not served.
+pub fn request_in(
+    mut received: http::Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Arrival, Fault> {
+    let fields = fields_in(received.headers());
+    let authority = authority(&received, &fields)?;
+    let upgrade = wish(&fields, received.version());
+    let promise = upgrade.is_some().then(|| hyper::upgrade::on(&mut received));
+    let target = target(received.uri())?;
+    let (head, body) = received.into_parts();
+    let version = match head.version {
+        http::Version::HTTP_10 | http::Version::HTTP_09 => Version::Http10,
+        http::Version::HTTP_2 => Version::Http2,
+        _ => Version::Http11,
+    };
+    let counters = Rc::new(exchange::Bytes::default());
+    let body = if body.is_end_stream() { Body::Empty } else { Body::stream(Received { body, counters: counters.clone() }) };
+    let request = Request { method: Method::of(head.method.as_str()), target, authority, version, fields, body, peer, upgrade };
+    Ok(Arrival { request, counters, promise })
+}
+
+/// The host asked for: one, and the same wherever it stands (RFC 9112, section 3.2).
+fn authority(received: &http::Request<Incoming>, fields: &Fields) -> Result<Box<str>, Fault> {
+    let mut hosts = fields.get_all("host");
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Fault::new(FaultKind::BadRequest, "the request names its host twice"));
+    }
+    let of_target = received.uri().authority().map(http::uri::Authority::as_str);
+    match (of_target, host) {
+        (Some(of_target), Some(host)) if !host.eq_ignore_ascii_case(of_target.as_bytes()) => {
+            Err(Fault::new(FaultKind::BadRequest, "the request's target and its host differ"))
+        }
+        (Some(of_target), _) => Ok(of_target.into()),
+        (None, Some(host)) => std::str::from_utf8(host)
+            .map(Into::into)
+            .map_err(|_| Fault::new(FaultKind::BadRequest, "the request's host is not text")),
+        (None, None) if received.version() == http::Version::HTTP_10 => Ok("".into()),
+        (None, None) => Err(Fault::new(FaultKind::BadRequest, "the request names no host")),
+    }
+}
+
+fn target(uri: &http::Uri) -> Result<Target, Fault> {
+    match uri.path_and_query() {
+        Some(path) => Ok(Target::new(path.as_str())),
+        None => Err(Fault::new(FaultKind::MethodNotAllowed, "this is no tunnel; ask for a path")),
+    }
+}
+
+#[derive(Debug)]
+struct Wish(String);
+
+impl upgrade::Upgrading for Wish {
+    fn protocol(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An upgrade of an HTTP/1.1 connection (RFC 9110, section 7.8); other versions have none.
+fn wish(fields: &Fields, version: http::Version) -> Option<Box<dyn upgrade::Upgrading>> {
+    let asked = version == http::Version::HTTP_11 && fields.lists("connection", "upgrade");
+    let protocol = fields.get_str("upgrade").filter(|_| asked)?;
+    Some(Box::new(Wish(protocol.to_ascii_lowercase())))
+}
+
+fn fields_in(map: &http::HeaderMap) -> Fields {
+    let bytes = map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let mut fields = Fields::with_capacity(map.len(), bytes);
+    for (name, value) in map {
+        fields.push(name.as_str().as_bytes(), value.as_bytes());
+    }
+    fields
+}
+
+/// Our fields as the wire library wants them. A field that cannot stand in a head is left out.
+fn fields_out(fields: &Fields) -> http::HeaderMap {
+    let mut map = http::HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields.iter() {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            map.append(name, value);
+        }
+    }
+    map
+}
+
+/// A received body; its bytes are counted as they are read.
+struct Received {
+    body: Incoming,
+    counters: Rc<exchange::Bytes>,
+}
+
+impl BodyStream for Received {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        Poll::Ready(match frame {
+            None => None,
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    let received = &self.counters.received;
+                    received.set(received.get() + data.len() as u64);
+                    Some(Ok(Frame::Data(data)))
+                }
+                Err(frame) => match frame.into_trailers() {
+                    Ok(trailers) => Some(Ok(Frame::Trailers(fields_in(&trailers)))),
+                    Err(_) => Some(Err(BodyError::Broken("a frame of an unknown kind".to_owned()))),
+                },
+            },
+            Some(Err(error)) => Some(Err(broken(&error))),
+        })
+    }
+
+    fn size(&self) -> Size {
+        self.body.size_hint().exact().map_or(Size::Unknown, Size::Exact)
+    }
+}
+
+/// What a body of the wire library broke off with.
+pub fn broken(error: &hyper::Error) -> BodyError {
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        BodyError::Gone
+    } else if error.is_timeout() {
+        BodyError::Late
+    } else {
+        BodyError::Broken(error.to_string())
+    }
+}
+
+/// A response as the wire library wants it, its exchange ending with its last byte.
+pub fn response_out(response: Response, tail: Option<Tail>) -> http::Response<Outgoing> {
+    let mut out = http::Response::new(Outgoing { body: response.body, tail });
+    *out.status_mut() = http::StatusCode::from_u16(response.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    *out.headers_mut() = fields_out(&response.fields);
+    out
+}
+
+/// A body on its way to the client.
+pub struct Outgoing {
+    body: Body,
+    tail: Option<Tail>,
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        let was_whole = matches!(self.body, Body::Whole(_));
+        let frame = std::task::ready!(self.body.poll_frame(context));
+        match frame {
+            Some(Ok(Frame::Data(data))) => {
+                if let Some(tail) = &mut self.tail {
+                    tail.sent(data.len());
+                }
+                // A body in one piece ends with it, and the library does not ask again.
+                if was_whole || self.body.size() == Size::Exact(0) {
+                    self.tail.take().map(Tail::complete).unwrap_or_default();
+                }
+                Poll::Ready(Some(Ok(http_body::Frame::data(data))))
+            }
+            Some(Ok(Frame::Trailers(fields))) => Poll::Ready(Some(Ok(http_body::Frame::trailers(fields_out(&fields))))),
+            Some(Err(error)) => {
+                if let Some(tail) = self.tail.take() {
+                    tail.broke(&error);
+                }
+                Poll::Ready(Some(Err(error)))
+            }
+            None => {
+                self.tail.take().map(Tail::complete).unwrap_or_default();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.body, Body::Empty)
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        match self.body.size() {
+            Size::Exact(size) => http_body::SizeHint::with_exact(size),
+            Size::Unknown => http_body::SizeHint::default(),
+        }
+    }
+}

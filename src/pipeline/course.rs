@@ -1,0 +1,323 @@
+//! One exchange on its way through the phases, and back through the policies it reached.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use portolan_exchange::exchange::{Exchange, Limits, Place};
+use portolan_exchange::identity::Subscriptions as _;
+use portolan_exchange::protocol::Content;
+use portolan_exchange::upgrade::Tunnel;
+use portolan_exchange::{
+    Answer, Body, BodyError, Described, Fault, FaultKind, Kind, Outcome, Phase, Policy, Reply, Response, Step, Worker,
+};
+
+use super::{Engine, Tail, Waiting, guard};
+
+/// An exchange on its way. Dropping it before its end is its cancellation, which is recorded like any other end.
+pub struct Course {
+    engine: Rc<Engine>,
+    worker: Rc<Worker>,
+    exchange: Option<Exchange>,
+    // How many of the route's policies the request has reached: those see the answer and the end.
+    reached: usize,
+    first: usize,
+    fate: Option<Outcome>,
+    ended: bool,
+}
+
+impl Course {
+    /// A course for an exchange whose route is known.
+    pub fn new(engine: Rc<Engine>, worker: Rc<Worker>, exchange: Exchange) -> Self {
+        let first = match exchange.place {
+            Place::Request => 0,
+            // A child starts at Describe: its parent passed what comes before.
+            Place::Child => exchange.route.policies.partition_point(|policy| policy.phase() < Phase::Describe),
+        };
+        Self { engine, worker, exchange: Some(exchange), reached: first, first, fate: None, ended: false }
+    }
+
+    /// The exchange.
+    pub fn exchange(&mut self) -> &mut Exchange {
+        self.exchange.as_mut().expect("a course has its exchange until it is finished")
+    }
+
+    /// Says how the exchange ended.
+    pub fn fate(&mut self, outcome: Outcome) {
+        self.fate = Some(outcome);
+    }
+
+    /// The way in, up to an answer. Dropping the future cancels whatever it waits for.
+    pub async fn travel(&mut self) -> Answer {
+        if self.exchange().place == Place::Child {
+            self.identity_still_stands()?;
+        }
+        let route = self.exchange().route.clone();
+        let mut described = false;
+        for (index, policy) in route.policies.iter().enumerate().skip(self.first) {
+            if !described && policy.phase() > Phase::Describe {
+                if let Described::Batch(children) = self.describe().await? {
+                    return self.batch(index, children).await;
+                }
+                described = true;
+            }
+            if let Some(answer) = self.ask(index, policy).await? {
+                return answer;
+            }
+        }
+        if !described && let Described::Batch(children) = self.describe().await? {
+            return self.batch(route.policies.len(), children).await;
+        }
+        self.call().await
+    }
+
+    /// A session may outlive the credentials it was opened with.
+    fn identity_still_stands(&mut self) -> Result<(), Fault> {
+        let now = self.worker.clock.wall();
+        let plan = self.engine.plan();
+        match &self.exchange().identity {
+            Some(identity) if identity.is_expired(now) => {
+                Err(Fault::new(FaultKind::CredentialsExpired, "the credentials of this session have expired"))
+            }
+            Some(identity) if !plan.consumers.stands(identity) => {
+                Err(Fault::new(FaultKind::CredentialsInvalid, "the credentials of this session were revoked"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks one policy; an answer when the exchange ends with it.
+    async fn ask(&mut self, index: usize, policy: &Arc<dyn Policy>) -> Result<Option<Answer>, Fault> {
+        if policy.phase() == Phase::Limit && self.exchange().limits == Limits::DrawnByParent {
+            return Ok(None);
+        }
+        if let Some(cap) = policy.gathers() {
+            self.gather(cap).await?;
+        }
+        self.reached = index + 1;
+        let worker = self.worker.clone();
+        let exchange = self.exchange.as_mut().expect("a course has its exchange until it is finished");
+        let mut step = match self.engine.waiting {
+            Waiting::WhereNeeded => policy.request(&worker, exchange),
+            Waiting::Forced => Step::Wait,
+        };
+        if matches!(step, Step::Wait) {
+            if self.engine.waiting == Waiting::Forced {
+                tokio::task::yield_now().await;
+            }
+            let deadline = exchange.deadline;
+            step = worker
+                .clock
+                .until(deadline, policy.wait(&worker, exchange))
+                .await
+                .map_err(|_| out_of_time("a policy was asked"))?;
+        }
+        match step {
+            Step::Next => Ok(None),
+            Step::Answer(answer) => Ok(Some(*answer)),
+            Step::Wait => Err(Fault::new(FaultKind::Internal, "the gateway failed while it handled this request")
+                .because(format!("policy `{}` waited twice", policy.name()))),
+        }
+    }
+
+    async fn describe(&mut self) -> Result<Described, Fault> {
+        let inbound = self.exchange().route.inbound.clone();
+        if self.exchange().place == Place::Request
+            && let Some(cap) = inbound.gathers(self.exchange())
+        {
+            self.gather(cap).await?;
+        }
+        let worker = self.worker.clone();
+        inbound.describe(&worker, self.exchange())
+    }
+
+    /// Reads the request's body to its end, within its cap and the deadline.
+    async fn gather(&mut self, cap: usize) -> Result<(), Fault> {
+        let clock = self.worker.clock.clone();
+        let exchange = self.exchange();
+        match &exchange.request.body {
+            Body::Empty => return Ok(()),
+            Body::Whole(bytes) if bytes.len() <= cap => return Ok(()),
+            Body::Whole(_) => return Err(too_large(cap)),
+            Body::Stream(_) => {}
+        }
+        let body = std::mem::take(&mut exchange.request.body);
+        let gathered = clock.until(exchange.deadline, body.collect(cap)).await.map_err(|_| {
+            Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time")
+        })?;
+        match gathered {
+            Ok(gathered) => exchange.request.body = Body::whole(gathered.bytes),
+            Err(BodyError::TooLarge { cap }) => return Err(too_large(cap)),
+            Err(BodyError::Gone) => return Err(Fault::new(FaultKind::ClientGone, "the client closed the connection")),
+            Err(BodyError::Late) => return Err(Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time")),
+            Err(BodyError::Broken(what)) => {
+                return Err(Fault::new(FaultKind::MalformedBody, "the body broke off or its framing was wrong").because(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Authorizes and limits a batch as a whole, then runs its elements beside one another.
+    async fn batch(&mut self, from: usize, mut children: Vec<Exchange>) -> Answer {
+        let route = self.exchange().route.clone();
+        self.exchange().cost = children.iter().map(|child| child.cost).sum();
+        for (index, policy) in route.policies.iter().enumerate().skip(from) {
+            let of_the_whole = matches!(policy.phase(), Phase::Authorize | Phase::Limit);
+            if of_the_whole && let Some(answer) = self.ask(index, policy).await? {
+                return answer;
+            }
+        }
+        for child in &mut children {
+            child.limits = Limits::DrawnByParent;
+        }
+        let worker = self.worker.clone();
+        let running = children.into_iter().map(|child| worker.run(child));
+        let answers = futures_util::future::join_all(running).await;
+        route.inbound.join(self.exchange(), answers)
+    }
+
+    async fn call(&mut self) -> Answer {
+        let route = self.exchange().route.clone();
+        let worker = self.worker.clone();
+        let opens_session = self.exchange().operation.as_ref().is_some_and(|operation| operation.kind == Kind::Session);
+        if opens_session {
+            return route.inbound.open(&worker, self.exchange());
+        }
+        if let Some(cap) = route.outbound.gathers(self.exchange()) {
+            self.gather(cap).await?;
+        }
+        let deadline = self.exchange().deadline;
+        let call = route.outbound.call(&worker, self.exchange());
+        worker.clock.until(deadline, call).await.unwrap_or_else(|_| Err(out_of_time("the service answered")))
+    }
+
+    /// The way back, up to the response, and what is to happen behind its last byte.
+    pub fn leave(mut self, answer: Answer) -> (Response, Option<Tail>) {
+        let answer = self.back_through_policies(answer);
+        let inbound = self.exchange().route.inbound.clone();
+        let mut response = inbound.render(self.exchange(), answer);
+        let exchange = self.exchange();
+        exchange.record.status = response.status;
+        response.fields.append(&exchange.answer_fields);
+        let mut id = [0_u8; 32];
+        super::record::hex(exchange.id.0, &mut id);
+        response.fields.push(b"x-request-id", &id);
+        if let Some(tunnel) = response.tunnel.take() {
+            response.tunnel = Some(self.through(tunnel));
+            return (response, None);
+        }
+        let fate = exchange.record.fault.map_or(Outcome::Completed, Outcome::Faulted);
+        if matches!(response.body, Body::Empty) {
+            self.fate(fate);
+            return (response, None);
+        }
+        (response, Some(Tail::new(self, fate)))
+    }
+
+    /// The tunnel of a session, with the end of the exchange behind it.
+    fn through(mut self, tunnel: Tunnel) -> Tunnel {
+        Tunnel::new(move |stream| {
+            Box::pin(async move {
+                let engine = self.engine.clone();
+                match guard::guarded(&engine.panicking, tunnel.run(stream)).await {
+                    Ok(()) => self.fate(Outcome::Completed),
+                    Err(panic) => {
+                        tracing::error!(request_id = %self.exchange().id, panic, "session panicked");
+                        self.fate(Outcome::Panicked);
+                    }
+                }
+            })
+        })
+    }
+
+    /// A child's answer after its policies, whole.
+    pub async fn gather_reply(&mut self, answer: Answer, cap: usize) -> Answer {
+        let answer = self.back_through_policies(answer)?;
+        let Reply { status, fields, content } = answer;
+        let content = match content {
+            Content::Bytes(body @ Body::Stream(_)) => {
+                let deadline = self.exchange().deadline;
+                let clock = self.worker.clock.clone();
+                let gathered = clock.until(deadline, body.collect(cap)).await.map_err(|_| out_of_time("its reply was read"))?;
+                let gathered = gathered.map_err(|error| {
+                    Fault::new(FaultKind::UpstreamBroken, "the service's answer could not be read").because(error)
+                })?;
+                Content::Bytes(Body::whole(gathered.bytes))
+            }
+            other => other,
+        };
+        Ok(Reply { status, fields, content })
+    }
+
+    /// Ends the exchange with this answer and gives both away.
+    pub fn finish(mut self, answer: Answer) -> (Exchange, Answer) {
+        let status = answer.as_ref().map_or_else(|fault| fault.kind().status(), |reply| reply.status);
+        self.exchange().record.status = status;
+        if let Err(fault) = &answer {
+            self.note(fault);
+        }
+        if self.fate.is_none() {
+            self.fate = Some(answer.as_ref().map_or_else(|fault| Outcome::Faulted(fault.kind()), |_| Outcome::Completed));
+        }
+        self.end();
+        let exchange = self.exchange.take().expect("a course is finished once");
+        (exchange, answer)
+    }
+
+    fn back_through_policies(&mut self, mut answer: Answer) -> Answer {
+        let route = self.exchange().route.clone();
+        let worker = self.worker.clone();
+        for policy in route.policies[self.first..self.reached].iter().rev() {
+            if answer.is_ok() || policy.phase().sees_faults() {
+                policy.response(&worker, self.exchange(), &mut answer);
+            }
+        }
+        if let Err(fault) = &answer {
+            self.note(fault);
+        }
+        answer
+    }
+
+    fn note(&mut self, fault: &Fault) {
+        let record = &mut self.exchange().record;
+        record.fault = Some(fault.kind());
+        record.cause = fault.cause().map(str::to_owned);
+    }
+
+    /// Exactly once: every policy reached is told how it ended, then it is recorded.
+    fn end(&mut self) {
+        let Some(exchange) = self.exchange.as_mut() else { return };
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let outcome = match self.fate {
+            Some(fate) => fate,
+            None if self.engine.panicking.get() => Outcome::Panicked,
+            None => Outcome::Cancelled,
+        };
+        let route = exchange.route.clone();
+        for policy in route.policies[self.first..self.reached].iter().rev() {
+            let ended = catch_unwind(AssertUnwindSafe(|| policy.end(&self.worker, exchange, outcome)));
+            if let Err(panic) = ended {
+                let panic = guard::text(panic.as_ref());
+                tracing::error!(request_id = %exchange.id, policy = policy.name(), panic, "policy panicked at the end of an exchange");
+            }
+        }
+        super::record::record(&self.engine, &self.worker, exchange, outcome);
+    }
+}
+
+impl Drop for Course {
+    fn drop(&mut self) {
+        // `finish` has taken the exchange; otherwise this is the end of it.
+        self.end();
+    }
+}
+
+fn too_large(cap: usize) -> Fault {
+    Fault::new(FaultKind::BodyTooLarge, format!("the body is larger than {cap} bytes")).with("limit", cap)
+}
+
+fn out_of_time(before: &str) -> Fault {
+    Fault::new(FaultKind::DeadlineExceeded, format!("the time for this request was over before {before}"))
+}

@@ -1,0 +1,41 @@
+//! A panic ends the exchange it happens in, and nothing else.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+/// Runs a future; a panic in it drops it, with `panicking` set meanwhile, and gives the panic's text.
+pub async fn guarded<F: Future>(panicking: &Cell<bool>, future: F) -> Result<F::Output, String> {
+    let mut slot = pin!(Some(future));
+    poll_fn(|context| {
+        let future = slot.as_mut().as_pin_mut().expect("a future is not polled after it ended");
+        // What the future shares with others are views, cells and tables that hold after every statement.
+        match catch_unwind(AssertUnwindSafe(|| future.poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(panic) => {
+                panicking.set(true);
+                let dropped = catch_unwind(AssertUnwindSafe(|| slot.set(None)));
+                panicking.set(false);
+                if dropped.is_err() {
+                    tracing::error!("a panic while an exchange that had panicked was dropped");
+                }
+                Poll::Ready(Err(text(panic.as_ref())))
+            }
+        }
+    })
+    .await
+}
+
+/// What a panic said.
+pub fn text(panic: &(dyn std::any::Any + Send)) -> String {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a panic without a text".to_owned()
+    }
+}

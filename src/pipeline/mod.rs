@@ -1,0 +1,142 @@
+//! The life of a request: route, exchange, phases, call, and back.
+
+mod course;
+mod guard;
+mod record;
+mod tail;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use portolan_exchange::exchange::{Bytes, Exchange, Place, RequestId};
+use portolan_exchange::worker::Runner;
+use portolan_exchange::{Answer, Fault, FaultKind, LocalBoxFuture, Outcome, Request, Response, Worker};
+
+use crate::access_log::AccessLog;
+use crate::metrics::WorkerMetrics;
+use crate::plan::{Found, Plan, Plans};
+use course::Course;
+
+pub use record::unrouted_line;
+pub use tail::Tail;
+
+/// Whether policies may answer at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Waiting {
+    /// A policy that can decide at once does.
+    #[default]
+    WhereNeeded,
+    /// Every policy is made to wait: the test switch under which the whole suite must pass as well.
+    Forced,
+}
+
+/// Runs exchanges on one worker.
+pub struct Engine {
+    plans: Arc<Plans>,
+    current: RefCell<arc_swap::Cache<Arc<arc_swap::ArcSwap<Plan>>, Arc<Plan>>>,
+    waiting: Waiting,
+    pub(crate) metrics: Rc<WorkerMetrics>,
+    pub(crate) log: AccessLog,
+    ids: Cell<u128>,
+    // Set while what panicked is dropped, so that its exchange is recorded as such.
+    panicking: Cell<bool>,
+}
+
+impl Engine {
+    /// An engine on this plan. `seed` makes the request ids of this worker differ from those of others.
+    pub fn new(plans: Arc<Plans>, waiting: Waiting, metrics: Rc<WorkerMetrics>, log: AccessLog, seed: u128) -> Rc<Self> {
+        let current = RefCell::new(arc_swap::Cache::new(plans.current.clone()));
+        Rc::new(Self { plans, current, waiting, metrics, log, ids: Cell::new(seed), panicking: Cell::new(false) })
+    }
+
+    /// The plan in force. A request keeps the one it began with.
+    pub fn plan(&self) -> Arc<Plan> {
+        self.current.borrow_mut().load().clone()
+    }
+
+    /// Whether the gateway is ending: keep-alive connections are told.
+    pub fn is_stopping(&self) -> bool {
+        self.plans.is_stopping()
+    }
+
+    /// Answers one request. Dropping the future cancels the exchange; a panic in its own code is an answer too.
+    pub async fn serve(self: &Rc<Self>, worker: &Rc<Worker>, request: Request, bytes: Rc<Bytes>) -> (Response, Option<Tail>) {
+        let id = self.next_id();
+        match guard::guarded(&self.panicking, self.run(worker, id, request, bytes)).await {
+            Ok(answered) => answered,
+            Err(panic) => {
+                tracing::error!(request_id = %id, panic, "request panicked");
+                (Fault::new(FaultKind::Internal, "the gateway failed while it handled this request").response(&id.to_string()), None)
+            }
+        }
+    }
+
+    async fn run(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        id: RequestId,
+        request: Request,
+        bytes: Rc<Bytes>,
+    ) -> (Response, Option<Tail>) {
+        let started = worker.clock.now();
+        let plan = self.plan();
+        let Found { target, parameters } = match plan.find(&request) {
+            Ok(found) => found,
+            Err(fault) => return (self.refuse_unrouted(worker, id, &request, &fault), None),
+        };
+        let mut exchange = Exchange::new(id, target.route.clone(), request, started);
+        exchange.operation = target.operation.clone();
+        exchange.path_parameters = parameters;
+        exchange.record.bytes = bytes;
+        drop(plan);
+        let mut course = Course::new(self.clone(), worker.clone(), exchange);
+        let answer = course.travel().await;
+        course.leave(answer)
+    }
+
+    fn refuse_unrouted(&self, worker: &Worker, id: RequestId, request: &Request, fault: &Fault) -> Response {
+        let text = id.to_string();
+        let mut response = fault.response(&text);
+        response.fields.push(b"x-request-id", text.as_bytes());
+        self.metrics.unrouted(fault.kind());
+        self.log.write(|line| unrouted_line(line, worker, &text, request, fault));
+        response
+    }
+
+    /// An id that no other request of this process has.
+    pub fn next_id(&self) -> RequestId {
+        // A Weyl sequence: never the same twice on a worker, and without order to guess the next worker's from.
+        let next = self.ids.get().wrapping_add(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        self.ids.set(next);
+        RequestId(next)
+    }
+}
+
+/// Runs the children of batches and sessions.
+pub struct ChildRunner(pub Rc<Engine>);
+
+/// A child's reply is gathered up to so many bytes: nobody streams a part of a batch.
+const CHILD_REPLY: usize = 8 * 1024 * 1024;
+
+impl Runner for ChildRunner {
+    fn run(&self, worker: &Rc<Worker>, child: Exchange) -> LocalBoxFuture<'static, (Exchange, Answer)> {
+        debug_assert_eq!(child.place, Place::Child, "requests are served, children are run");
+        let (engine, worker) = (self.0.clone(), worker.clone());
+        async move {
+            let mut course = Course::new(engine.clone(), worker, child);
+            let outcome = guard::guarded(&engine.panicking, course.travel()).await;
+            let answer = match outcome {
+                Ok(answer) => course.gather_reply(answer, CHILD_REPLY).await,
+                Err(panic) => {
+                    tracing::error!(request_id = %course.exchange().id, panic, "child exchange panicked");
+                    course.fate(Outcome::Panicked);
+                    Err(Fault::new(FaultKind::Internal, "the gateway failed while it handled this operation"))
+                }
+            };
+            course.finish(answer)
+        }
+        .boxed_local()
+    }
+}

@@ -1,0 +1,97 @@
+//! What is recorded of an exchange, once, at its very end: metrics into this worker's cells, a line into the access log.
+
+use std::time::Duration;
+
+use portolan_exchange::exchange::{Exchange, Place};
+use portolan_exchange::value::Timestamp;
+use portolan_exchange::{Fault, Kind, Outcome, Request, Worker};
+
+use super::Engine;
+use crate::access_log::Line;
+
+/// Records an exchange that ended.
+pub fn record(engine: &Engine, worker: &Worker, exchange: &Exchange, outcome: Outcome) {
+    let took = worker.clock.now().since(exchange.started);
+    let upstream = exchange.record.upstream_time;
+    let gateway = took.saturating_sub(upstream);
+    engine.metrics.exchange(exchange, outcome, gateway);
+    engine.log.write(|line| write_line(line, worker, exchange, outcome, gateway));
+}
+
+fn write_line(line: &mut Line<'_>, worker: &Worker, exchange: &Exchange, outcome: Outcome, gateway: Duration) {
+    let record = &exchange.record;
+    let mut id = [0_u8; 32];
+    hex(exchange.id.0, &mut id);
+    line.text("time", &time(worker));
+    line.text("request_id", std::str::from_utf8(&id).expect("hexadecimal digits are text"));
+    line.text("route", &exchange.route.name);
+    if let Some(operation) = &exchange.operation {
+        line.text("operation", &operation.id);
+        if operation.kind != Kind::Call {
+            line.text("kind", operation.kind.as_str());
+        }
+    }
+    if exchange.place == Place::Request {
+        line.text("method", exchange.request.method.as_str());
+        line.text("path", exchange.request.target.path());
+    }
+    line.text("protocol", exchange.route.inbound.protocol());
+    if let Some(identity) = &exchange.identity {
+        line.text("consumer", &identity.consumer);
+    }
+    line.display("client", exchange.client);
+    line.number("status", u64::from(record.status));
+    line.text("outcome", word(outcome));
+    line.number("bytes_in", record.bytes.received.get());
+    line.number("bytes_out", record.bytes.sent.get());
+    line.micros("queue_us", record.queue);
+    line.micros("gateway_us", gateway);
+    line.micros("upstream_us", record.upstream_time);
+    if let Some(upstream) = &record.upstream {
+        line.text("upstream", upstream);
+    }
+    if let Some(endpoint) = &record.endpoint {
+        line.text("endpoint", endpoint);
+    }
+    if let Some(fault) = record.fault {
+        line.text("fault", fault.code());
+    }
+    if let Some(cause) = &record.cause {
+        line.text("cause", cause);
+    }
+}
+
+/// The line of a request that no route took.
+pub fn unrouted_line(line: &mut Line<'_>, worker: &Worker, id: &str, request: &Request, fault: &Fault) {
+    line.text("time", &time(worker));
+    line.text("request_id", id);
+    line.text("method", request.method.as_str());
+    line.text("path", request.target.path());
+    line.display("client", request.peer.ip());
+    line.number("status", u64::from(fault.kind().status()));
+    line.text("outcome", word(Outcome::Faulted(fault.kind())));
+    line.text("fault", fault.kind().code());
+}
+
+fn time(worker: &Worker) -> String {
+    let since = worker.clock.wall().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_unix_millis(millis).unwrap_or(Timestamp::EPOCH).to_string()
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Completed => "completed",
+        Outcome::Faulted(_) => "faulted",
+        Outcome::Cancelled => "cancelled",
+        Outcome::Panicked => "panicked",
+    }
+}
+
+/// Writes a request id as its 32 digits.
+pub fn hex(id: u128, digits: &mut [u8; 32]) {
+    for (at, digit) in digits.iter_mut().enumerate() {
+        let nibble = (id >> (124 - 4 * at)) & 0xf;
+        *digit = b"0123456789abcdef"[usize::try_from(nibble).expect("four bits")];
+    }
+}

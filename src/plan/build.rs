@@ -1,0 +1,183 @@
+//! Makes a plan from a snapshot: contracts read, policies put in order, routes laid into the tree.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portolan_config::snapshot::{self, RateLimit, Snapshot};
+use portolan_config::{Diagnostic, Diagnostics, Place};
+use portolan_exchange::{Api, Inbound, Method, Operation, Outbound, Policy, Route};
+use serde_json::json;
+
+use super::router::{Conflict, Router};
+use super::{Consumers, Plan, Shared};
+use crate::policy::{ApiKeys, HeaderRules, RateLimits, Subscribed};
+use crate::protocols::{self, Mount};
+
+/// The environment that a gateway serves, as long as its configuration cannot name one.
+const ENVIRONMENT: &str = "production";
+
+impl Plan {
+    /// Makes a plan. Services and brokers that did not change are taken over; what is new is started.
+    ///
+    /// # Errors
+    /// Every problem of the contracts, and routes that take the same requests.
+    pub fn build(shared: &Arc<Shared>, snapshot: Arc<Snapshot>) -> Result<Self, Diagnostics> {
+        let contracts = protocols::read(&snapshot)?;
+        let consumers = Arc::new(Consumers::of(&snapshot));
+        let mut build = Build {
+            shared,
+            snapshot: &snapshot,
+            router: Router::default(),
+            shown: Vec::new(),
+            problems: Diagnostics::new(),
+        };
+        for (api, contract) in snapshot.apis.values().zip(&contracts) {
+            build.api(api, contract);
+        }
+        for route in snapshot.routes.values() {
+            build.route(route);
+        }
+        let Build { router, shown, problems, .. } = build;
+        if problems.has_errors() {
+            return Err(problems);
+        }
+        shared.consumers.store(consumers.clone());
+        Ok(Self { router, consumers, routes: shown, snapshot })
+    }
+}
+
+struct Build<'a> {
+    shared: &'a Arc<Shared>,
+    snapshot: &'a Snapshot,
+    router: Router,
+    shown: Vec<serde_json::Value>,
+    problems: Diagnostics,
+}
+
+/// What a route is made of, besides its protocols.
+struct Rules<'a> {
+    name: Arc<str>,
+    api: Option<Api>,
+    authenticate: &'a [Arc<snapshot::Identity>],
+    rate_limits: Vec<RateLimit>,
+    headers: Vec<&'a snapshot::HeaderRules>,
+    deadline: Duration,
+    prefix: &'a str,
+    host: Option<&'a str>,
+    place: &'a Place,
+}
+
+impl<'a> Build<'a> {
+    fn api(&mut self, settings: &'a snapshot::Api, contract: &protocols::Contract) {
+        let api = Api { name: settings.name.clone(), version: settings.version.clone(), environment: ENVIRONMENT.into() };
+        for mount in protocols::mount(self.shared, settings, contract) {
+            let Mount { template, methods, operation, inbound, outbound, rules: own } = mount;
+            let mut rules = Rules {
+                name: settings.name.clone(),
+                api: Some(api.clone()),
+                authenticate: &settings.authenticate,
+                rate_limits: settings.rate_limits.clone(),
+                headers: vec![&settings.headers],
+                deadline: settings.deadline,
+                prefix: settings.path.trim_end_matches('/'),
+                host: settings.host.as_deref(),
+                place: &settings.place,
+            };
+            let own = own.and_then(|id| protocols::rules(settings, &id));
+            if let Some(own) = own {
+                rules.rate_limits.extend(own.rate_limits.iter().cloned());
+                rules.headers.push(&own.headers);
+            }
+            self.lay(rules, &template, &methods, operation, inbound, outbound);
+        }
+    }
+
+    fn route(&mut self, settings: &'a snapshot::Route) {
+        let (inbound, outbound) = protocols::plain(self.shared, settings);
+        let rules = Rules {
+            name: settings.name.clone(),
+            api: None,
+            authenticate: &settings.authenticate,
+            rate_limits: settings.rate_limits.clone(),
+            headers: vec![&settings.headers],
+            deadline: settings.deadline,
+            prefix: settings.strip_prefix.as_deref().unwrap_or_default().trim_end_matches('/'),
+            host: settings.host.as_deref(),
+            place: &settings.place,
+        };
+        let methods: Vec<_> = settings.methods.iter().map(|name| Method::of(name)).collect();
+        self.lay(rules, &settings.path, &methods, None, inbound, outbound);
+    }
+
+    fn lay(
+        &mut self,
+        rules: Rules<'_>,
+        template: &str,
+        methods: &[Method],
+        operation: Option<Arc<Operation>>,
+        inbound: Arc<dyn Inbound>,
+        outbound: Arc<dyn Outbound>,
+    ) {
+        let policies = self.policies(&rules);
+        let mut shown = json!({
+            "route": &*rules.name,
+            "path": template,
+            "methods": methods.iter().map(Method::as_str).collect::<Vec<_>>(),
+            "inbound": inbound.protocol(),
+            "outbound": outbound.protocol(),
+            "policies": policies.iter().map(|policy| json!({ "name": policy.name(), "phase": policy.phase().as_str() })).collect::<Vec<_>>(),
+            "deadline_ms": u64::try_from(rules.deadline.as_millis()).unwrap_or(u64::MAX),
+        });
+        let members = shown.as_object_mut().expect("an object was made");
+        if let Some(host) = rules.host {
+            members.insert("host".to_owned(), host.into());
+        }
+        if let Some(api) = &rules.api {
+            members.insert("version".to_owned(), (&*api.version).into());
+        }
+        if let Some(operation) = &operation {
+            members.insert("operation".to_owned(), (&*operation.id).into());
+        }
+        let route = Arc::new(Route {
+            name: rules.name,
+            api: rules.api,
+            inbound,
+            outbound,
+            policies,
+            deadline: rules.deadline,
+            prefix: rules.prefix.into(),
+        });
+        match self.router.add(rules.host, template, methods, route, operation) {
+            Ok(()) => self.shown.push(shown),
+            Err(Conflict::Taken { by }) => {
+                let problem = format!("`{template}` takes the same requests as `{by}`");
+                let problem = Diagnostic::error(rules.place, problem).hint("give one of them another path, host or method");
+                self.problems.push(problem);
+            }
+            Err(Conflict::Template(why)) => self.problems.error(rules.place, format!("`{template}` cannot be routed: {why}")),
+        }
+    }
+
+    /// The policies of a route, in the order of their phases.
+    fn policies(&self, rules: &Rules<'_>) -> Box<[Arc<dyn Policy>]> {
+        let mut policies: Vec<Arc<dyn Policy>> = Vec::new();
+        if !rules.authenticate.is_empty() {
+            policies.push(Arc::new(ApiKeys::new(rules.authenticate, self.shared.consumers.clone())));
+            if let Some(api) = &rules.api {
+                policies.push(Arc::new(Subscribed::new(api.clone(), self.shared.consumers.clone())));
+            }
+        }
+        let plans: Vec<_> = self.snapshot.plans.values().filter(|plan| !plan.rate_limits.is_empty()).cloned().collect();
+        let by_plan = !plans.is_empty() && rules.api.is_some() && !rules.authenticate.is_empty();
+        if !rules.rate_limits.is_empty() || by_plan {
+            let plans = if by_plan { plans } else { Vec::new() };
+            let store = self.shared.store().clone();
+            policies.push(Arc::new(RateLimits::new(store, rules.name.clone(), rules.rate_limits.clone(), plans)));
+        }
+        if let Some(headers) = HeaderRules::new(&rules.headers) {
+            policies.push(Arc::new(headers));
+        }
+        policies.sort_by_key(|policy| policy.phase());
+        policies.into()
+    }
+}

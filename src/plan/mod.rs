@@ -1,0 +1,66 @@
+//! The plan: what workers run. Made from a snapshot, shared by all, exchanged as a whole.
+
+mod broker;
+mod build;
+mod consumers;
+mod router;
+mod shared;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use portolan_config::Snapshot;
+use portolan_exchange::{Fault, Request};
+
+pub use broker::BrokerLink;
+pub use consumers::Consumers;
+pub use router::{Found, Router};
+pub use shared::Shared;
+
+/// What workers run.
+pub struct Plan {
+    pub(crate) router: Router,
+    /// Consumers, their keys and subscriptions.
+    pub consumers: Arc<Consumers>,
+    /// What `/routes` shows.
+    pub routes: Vec<serde_json::Value>,
+    /// What it was made from.
+    pub snapshot: Arc<Snapshot>,
+}
+
+impl Plan {
+    /// Finds the route of a request.
+    ///
+    /// # Errors
+    /// `unknown_route`, `method_not_allowed`, `bad_request`.
+    pub fn find(&self, request: &Request) -> Result<Found, Fault> {
+        self.router.find(request)
+    }
+}
+
+/// The plan in force. A request keeps the one it began with.
+pub struct Plans {
+    /// The cell that a reload writes.
+    pub current: Arc<ArcSwap<Plan>>,
+    stopping: AtomicBool,
+}
+
+impl Plans {
+    /// Puts the first plan into force.
+    pub fn new(plan: Plan) -> Arc<Self> {
+        Arc::new(Self { current: Arc::new(ArcSwap::from_pointee(plan)), stopping: AtomicBool::new(false) })
+    }
+
+    /// Whether the gateway is ending.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// The gateway is ending.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+}

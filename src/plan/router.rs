@@ -1,0 +1,341 @@
+//! Finds the route of a request: host, then a radix tree of paths, then the method. Never a scan over routes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use portolan_exchange::{Fault, FaultKind, Method, Operation, Request, Route};
+
+/// Where a request goes, and which operation that is where the head tells it.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The route.
+    pub route: Arc<Route>,
+    /// The operation, where path and method name it.
+    pub operation: Option<Arc<Operation>>,
+    // Names of the template's parameters, in order. The tree knows them by position, so that two templates may name the
+    // same place differently.
+    names: Box<[Arc<str>]>,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Found {
+    /// Where the request goes.
+    pub target: Arc<Target>,
+    /// What the template's parameters matched, percent-encoded.
+    pub parameters: Vec<(Arc<str>, Box<str>)>,
+}
+
+/// The routes of a plan.
+#[derive(Default)]
+pub struct Router {
+    exact: HashMap<Box<str>, Tree>,
+    // By the part behind `*`, as `.example.com`.
+    wildcard: HashMap<Box<str>, Tree>,
+    any: Tree,
+}
+
+#[derive(Default)]
+struct Tree(matchit::Router<Leaf>);
+
+/// The methods of one path.
+#[derive(Default)]
+struct Leaf {
+    methods: Vec<(Method, Arc<Target>)>,
+    every: Option<Arc<Target>>,
+}
+
+/// Why a route cannot be added.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// Another route takes the same requests.
+    Taken {
+        /// That route.
+        by: Arc<str>,
+    },
+    /// The template cannot be read, or two templates contradict one another.
+    Template(String),
+}
+
+impl Router {
+    /// Adds a target. The template has literal segments, `{name}` for one segment, and `/**` at its end for the path itself and all
+    /// below. No methods means all of them.
+    ///
+    /// # Errors
+    /// [`Conflict`], and the router is as before.
+    pub fn add(
+        &mut self,
+        host: Option<&str>,
+        template: &str,
+        methods: &[Method],
+        route: Arc<Route>,
+        operation: Option<Arc<Operation>>,
+    ) -> Result<(), Conflict> {
+        let (patterns, names) = patterns(template)?;
+        let target = Arc::new(Target { route, operation, names });
+        let tree = match host {
+            None => &mut self.any,
+            Some(host) => match host.strip_prefix('*') {
+                Some(domain) => self.wildcard.entry(domain.into()).or_default(),
+                None => self.exact.entry(host.into()).or_default(),
+            },
+        };
+        for pattern in &patterns {
+            tree.check(pattern, methods)?;
+        }
+        for pattern in patterns {
+            tree.add(pattern, methods, &target)?;
+        }
+        Ok(())
+    }
+
+    /// Finds the route of a request.
+    ///
+    /// # Errors
+    /// `unknown_route`, `method_not_allowed` with `Allow`, or `bad_request` for a path with dot segments.
+    pub fn find(&self, request: &Request) -> Result<Found, Fault> {
+        let path = request.target.path();
+        if has_dot_segment(path) {
+            return Err(Fault::new(FaultKind::BadRequest, "the path holds dot segments; send it without them"));
+        }
+        let host = host(&request.authority);
+        let mut not_allowed = None;
+        for tree in self.trees(&host) {
+            match tree.find(path, &request.method) {
+                Some(Ok(found)) => return Ok(found),
+                Some(Err(allowed)) => not_allowed = not_allowed.or(Some(allowed)),
+                None => {}
+            }
+        }
+        Err(match not_allowed {
+            Some(allowed) => {
+                let detail = format!("{} is not a method of this path", request.method);
+                Fault::new(FaultKind::MethodNotAllowed, detail).field("allow", &allowed)
+            }
+            None => Fault::new(FaultKind::UnknownRoute, "no route takes this request"),
+        })
+    }
+
+    /// The trees that may know a host, the most specific first.
+    fn trees<'a>(&'a self, host: &str) -> impl Iterator<Item = &'a Tree> {
+        let exact = self.exact.get(host);
+        let wildcard = if self.wildcard.is_empty() {
+            None
+        } else {
+            host.find('.').and_then(|dot| self.wildcard.get(&host[dot..]))
+        };
+        exact.into_iter().chain(wildcard).chain([&self.any])
+    }
+}
+
+impl Tree {
+    fn check(&self, pattern: &str, methods: &[Method]) -> Result<(), Conflict> {
+        let Some(leaf) = self.leaf(pattern) else { return Ok(()) };
+        let taken = match methods {
+            [] => leaf.every.as_ref(),
+            named => named.iter().find_map(|method| leaf.of(method)),
+        };
+        taken.map_or(Ok(()), |by| Err(Conflict::Taken { by: by.route.name.clone() }))
+    }
+
+    // A pattern matches itself: braces and stars are ordinary bytes of a path.
+    fn leaf(&self, pattern: &str) -> Option<&Leaf> {
+        let found = self.0.at(pattern).ok()?;
+        is_own(&found.params, pattern).then_some(found.value)
+    }
+
+    fn add(&mut self, pattern: String, methods: &[Method], target: &Arc<Target>) -> Result<(), Conflict> {
+        if self.leaf(&pattern).is_none() {
+            self.0.insert(pattern.clone(), Leaf::default()).map_err(|error| Conflict::Template(error.to_string()))?;
+        }
+        let leaf = self.0.at_mut(&pattern).expect("the pattern was just added").value;
+        if methods.is_empty() {
+            leaf.every = Some(target.clone());
+        }
+        for method in methods {
+            leaf.methods.push((method.clone(), target.clone()));
+        }
+        Ok(())
+    }
+
+    /// The target of a path and a method; the methods that there are, when this is none of them.
+    fn find(&self, path: &str, method: &Method) -> Option<Result<Found, String>> {
+        let found = self.0.at(path).ok()?;
+        let Some(target) = found.value.of(method) else { return Some(Err(found.value.allowed())) };
+        let named = target.names.iter().zip(found.params.iter());
+        let parameters = named.map(|(name, (_, value))| (name.clone(), value.into())).collect();
+        Some(Ok(Found { target: target.clone(), parameters }))
+    }
+}
+
+impl Leaf {
+    fn of(&self, method: &Method) -> Option<&Arc<Target>> {
+        let exact = self.methods.iter().find(|(known, _)| known == method).map(|(_, target)| target);
+        let head_as_get = || match method {
+            // A resource that answers GET answers HEAD (RFC 9110, section 9.1).
+            Method::Head => self.methods.iter().find(|(known, _)| *known == Method::Get).map(|(_, target)| target),
+            _ => None,
+        };
+        exact.or_else(head_as_get).or(self.every.as_ref())
+    }
+
+    fn allowed(&self) -> String {
+        let mut names: Vec<_> = self.methods.iter().map(|(method, _)| method.as_str()).collect();
+        if names.contains(&"GET") && !names.contains(&"HEAD") {
+            names.push("HEAD");
+        }
+        names.sort_unstable();
+        names.dedup();
+        names.join(", ")
+    }
+}
+
+/// The tree's patterns of a template, its parameters named by position.
+fn patterns(template: &str) -> Result<(Vec<String>, Box<[Arc<str>]>), Conflict> {
+    let (template, below) = match template.strip_suffix("/**") {
+        Some(base) => (base, true),
+        None => (template, false),
+    };
+    let mut names = Vec::new();
+    let mut pattern = String::new();
+    let mut rest = template;
+    while let Some(open) = rest.find('{') {
+        let close = rest[open..].find('}').ok_or_else(|| Conflict::Template(format!("`{template}` opens a brace and does not close it")))?;
+        pattern.push_str(&rest[..open]);
+        pattern.push_str(&format!("{{p{}}}", names.len()));
+        names.push(Arc::from(&rest[open + 1..open + close]));
+        rest = &rest[open + close + 1..];
+    }
+    pattern.push_str(rest);
+    let mut patterns = Vec::new();
+    if below {
+        patterns.push(format!("{pattern}/"));
+        patterns.push(format!("{pattern}/{{*rest}}"));
+    }
+    if !pattern.is_empty() {
+        patterns.push(pattern);
+    }
+    Ok((patterns, names.into()))
+}
+
+/// Whether a pattern that was looked up as a path was found as itself, not as a value of another's parameter.
+fn is_own(params: &matchit::Params<'_, '_>, pattern: &str) -> bool {
+    let own = |(name, value): (&str, &str)| value == format!("{{{name}}}") || value == format!("{{*{name}}}");
+    let parameters = pattern.matches('{').count();
+    params.iter().all(own) && params.len() == parameters
+}
+
+/// The host without its port, in lowercase.
+fn host(authority: &str) -> std::borrow::Cow<'_, str> {
+    let host = match authority.rfind(':') {
+        Some(colon) if !authority.ends_with(']') => &authority[..colon],
+        _ => authority,
+    };
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) { host.to_ascii_lowercase().into() } else { host.into() }
+}
+
+/// Whether a segment is `.` or `..`, written plainly or percent-encoded: an upstream may take it for another path.
+fn has_dot_segment(path: &str) -> bool {
+    if !path.contains("/.") && !path.contains('%') {
+        return false;
+    }
+    path.split(['/', '\\']).any(|segment| {
+        let plain = segment.replace("%2e", ".").replace("%2E", ".");
+        let first = plain.split(';').next().unwrap_or_default();
+        first == "." || first == ".."
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_exchange::Target as Asked;
+
+    use super::*;
+    use crate::plan::testing::route;
+
+    fn router(templates: &[(&str, &[Method], &str)]) -> Router {
+        let mut router = Router::default();
+        for (template, methods, name) in templates {
+            router.add(None, template, methods, route(name), None).unwrap();
+        }
+        router
+    }
+
+    fn asked(method: Method, target: &str) -> Request {
+        Request::new(method, Asked::new(target))
+    }
+
+    fn found(router: &Router, method: Method, target: &str) -> Result<(String, Vec<String>), String> {
+        router
+            .find(&asked(method, target))
+            .map(|found| {
+                let parameters = found.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                (found.target.route.name.to_string(), parameters)
+            })
+            .map_err(|fault| fault.kind().code().to_owned())
+    }
+
+    #[test]
+    fn a_literal_goes_before_a_parameter_and_a_parameter_before_the_rest() {
+        let router = router(&[("/orders/{id}", &[], "one"), ("/orders/new", &[], "new"), ("/orders/**", &[], "below")]);
+        assert_eq!(found(&router, Method::Get, "/orders/new"), Ok(("new".into(), vec![])));
+        assert_eq!(found(&router, Method::Get, "/orders/7?x=1"), Ok(("one".into(), vec!["id=7".into()])));
+        assert_eq!(found(&router, Method::Get, "/orders"), Ok(("below".into(), vec![])));
+        assert_eq!(found(&router, Method::Get, "/orders/7/items").unwrap().0, "below");
+        assert_eq!(found(&router, Method::Get, "/elsewhere"), Err("unknown_route".into()));
+    }
+
+    #[test]
+    fn the_whole_tree_can_be_taken_by_one_route() {
+        let router = router(&[("/**", &[], "all")]);
+        for path in ["/", "/a", "/a/b/"] {
+            assert_eq!(found(&router, Method::Get, path).unwrap().0, "all", "{path}");
+        }
+    }
+
+    #[test]
+    fn two_operations_may_name_the_same_place_differently() {
+        let router = router(&[("/o/{id}", &[Method::Get], "get"), ("/o/{order}", &[Method::Put], "put")]);
+        assert_eq!(found(&router, Method::Get, "/o/1"), Ok(("get".into(), vec!["id=1".into()])));
+        assert_eq!(found(&router, Method::Put, "/o/1"), Ok(("put".into(), vec!["order=1".into()])));
+        assert_eq!(found(&router, Method::Head, "/o/1").unwrap().0, "get");
+        let refused = router.find(&asked(Method::Delete, "/o/1")).unwrap_err();
+        assert_eq!((refused.kind().status(), refused.fields().get_str("allow")), (405, Some("GET, HEAD, PUT")));
+    }
+
+    #[test]
+    fn the_more_specific_host_goes_first_and_falls_back() {
+        let mut router = Router::default();
+        router.add(Some("a.example.com"), "/x", &[], route("exact"), None).unwrap();
+        router.add(Some("*.example.com"), "/**", &[], route("wild"), None).unwrap();
+        router.add(None, "/**", &[], route("any"), None).unwrap();
+        let at = |host: &str, path: &str| {
+            let mut request = asked(Method::Get, path);
+            request.authority = host.into();
+            router.find(&request).unwrap().target.route.name.to_string()
+        };
+        assert_eq!(at("A.example.com:8080", "/x"), "exact");
+        assert_eq!(at("a.example.com", "/y"), "wild");
+        assert_eq!(at("b.example.com", "/y"), "wild");
+        assert_eq!(at("example.com", "/y"), "any");
+    }
+
+    #[test]
+    fn a_route_that_takes_the_same_requests_is_refused() {
+        let mut router = router(&[("/o/{id}", &[Method::Get], "first")]);
+        let taken = Err(Conflict::Taken { by: "first".into() });
+        assert_eq!(router.add(None, "/o/{other}", &[Method::Get], route("second"), None), taken);
+        assert_eq!(router.add(None, "/o/{other}", &[Method::Put], route("second"), None), Ok(()));
+    }
+
+    #[test]
+    fn dot_segments_are_refused_however_they_are_written() {
+        let router = router(&[("/**", &[], "all")]);
+        for path in ["/a/../b", "/a/%2e%2E/b", "/a/.%2e", "/./a", "/a/..;x=1/b", "/a\\..\\b"] {
+            assert_eq!(found(&router, Method::Get, path), Err("bad_request".into()), "{path}");
+        }
+        for path in ["/a/.well-known", "/a..b/c", "/a/...", "/100%25"] {
+            assert!(found(&router, Method::Get, path).is_ok(), "{path}");
+        }
+    }
+}

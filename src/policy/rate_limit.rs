@@ -1,0 +1,189 @@
+//! Holds callers to their limits.
+
+use std::fmt::Write;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use portolan_config::snapshot::{Per, Plan, RateLimit};
+use portolan_exchange::limits::{Draw, Level, Quota, Refused, Reservation, Reserve, Store};
+use portolan_exchange::{Exchange, Fault, FaultKind, Fields, LocalBoxFuture, Outcome, Phase, Policy, Step, Worker};
+
+/// The limits of a route and of the plans its callers subscribed under: all of them are drawn, or none.
+pub struct RateLimits {
+    store: Arc<dyn Store>,
+    // What buckets of this route are named after: the API, or the route without one.
+    scope: Arc<str>,
+    limits: Vec<RateLimit>,
+    plans: Vec<Arc<Plan>>,
+}
+
+/// A limit and the name of the bucket it draws on.
+struct Drawn<'a> {
+    limit: &'a RateLimit,
+    key: String,
+}
+
+/// Kept in the exchange until its end.
+struct Ticket(#[expect(dead_code, reason = "held: what becomes of the draws is decided by its drop")] Reservation);
+
+impl RateLimits {
+    /// The policy of these limits.
+    pub fn new(store: Arc<dyn Store>, scope: Arc<str>, limits: Vec<RateLimit>, plans: Vec<Arc<Plan>>) -> Self {
+        Self { store, scope, limits, plans }
+    }
+
+    fn drawn<'a>(&'a self, exchange: &Exchange) -> Vec<Drawn<'a>> {
+        let own = self.limits.iter().map(|limit| Drawn { limit, key: key("api", &self.scope, limit, exchange) });
+        let plan = exchange.subscription.as_ref().and_then(|subscription| subscription.plan.as_ref());
+        let plan = plan.and_then(|name| self.plans.iter().find(|plan| plan.name == *name));
+        let of_plan = plan.into_iter().flat_map(|plan| {
+            plan.rate_limits.iter().map(|limit| Drawn { limit, key: key("plan", &plan.name, limit, exchange) })
+        });
+        own.chain(of_plan).collect()
+    }
+
+    fn settle(&self, exchange: &mut Exchange, drawn: &[Drawn<'_>], reserve: Reserve) -> Step {
+        match reserve {
+            Reserve::Reserved(reservation) => {
+                tell(&mut exchange.answer_fields, drawn, reservation.levels());
+                exchange.tickets.put(Ticket(reservation));
+                Step::Next
+            }
+            Reserve::Refused(refused) => {
+                tell(&mut exchange.answer_fields, drawn, &refused.levels);
+                Step::fault(fault(&drawn[refused.index], exchange, &refused))
+            }
+            Reserve::Wait(_) => Step::Wait,
+        }
+    }
+
+    fn reserve(&self, worker: &Worker, exchange: &Exchange, drawn: &[Drawn<'_>]) -> Reserve {
+        let draws: Vec<_> = drawn
+            .iter()
+            .map(|drawn| Draw {
+                key: &drawn.key,
+                quota: Quota { limit: drawn.limit.limit, every: drawn.limit.every, burst: drawn.limit.burst },
+                cost: drawn.limit.weight.saturating_mul(exchange.cost),
+            })
+            .collect();
+        self.store.reserve(&draws, worker.clock.now())
+    }
+}
+
+impl Policy for RateLimits {
+    fn name(&self) -> &'static str {
+        "rate_limit"
+    }
+
+    fn phase(&self) -> Phase {
+        Phase::Limit
+    }
+
+    fn request(&self, worker: &Rc<Worker>, exchange: &mut Exchange) -> Step {
+        let drawn = self.drawn(exchange);
+        if drawn.is_empty() {
+            return Step::Next;
+        }
+        let reserve = self.reserve(worker, exchange, &drawn);
+        self.settle(exchange, &drawn, reserve)
+    }
+
+    fn wait<'a>(&'a self, worker: &'a Rc<Worker>, exchange: &'a mut Exchange) -> LocalBoxFuture<'a, Step> {
+        async move {
+            let drawn = self.drawn(exchange);
+            if drawn.is_empty() {
+                return Step::Next;
+            }
+            let mut reserve = self.reserve(worker, exchange, &drawn);
+            while let Reserve::Wait(lease) = reserve {
+                reserve = lease.await;
+            }
+            self.settle(exchange, &drawn, reserve)
+        }
+        .boxed_local()
+    }
+
+    fn end(&self, _: &Rc<Worker>, exchange: &mut Exchange, _: Outcome) {
+        drop(exchange.tickets.take::<Ticket>());
+    }
+}
+
+/// Whom a bucket counts is part of its name; a caller who cannot be told apart by it shares the bucket of its address.
+fn key(kind: &str, scope: &str, limit: &RateLimit, exchange: &Exchange) -> String {
+    let mut key = String::with_capacity(64);
+    let _ = write!(key, "{kind}/{scope}/{}/", limit.name);
+    let consumer = exchange.identity.as_ref().map(|identity| &identity.consumer);
+    let subscription = exchange.subscription.as_ref().map(|subscription| &subscription.id);
+    let _ = match (limit.per, consumer, subscription) {
+        (Per::Route, ..) => write!(key, "all"),
+        (Per::Subscription, _, Some(subscription)) => write!(key, "subscription/{subscription}"),
+        (Per::Consumer | Per::Subscription, Some(consumer), _) => write!(key, "consumer/{consumer}"),
+        _ => write!(key, "address/{}", exchange.client),
+    };
+    key
+}
+
+fn fault(drawn: &Drawn<'_>, exchange: &Exchange, refused: &Refused) -> Fault {
+    let limit = drawn.limit;
+    let who = match (limit.per, &exchange.identity) {
+        (Per::Route, _) => "this route".to_owned(),
+        (Per::Consumer | Per::Subscription, Some(identity)) => format!("consumer `{}`", identity.consumer),
+        _ => "this address".to_owned(),
+    };
+    let period = Period(limit.every);
+    match refused.retry_after {
+        Some(wait) => {
+            let seconds = whole_seconds(wait).max(1);
+            let detail = format!("{} requests per {period} reached for {who}; retry in {seconds}s", limit.limit);
+            Fault::new(FaultKind::RateLimited, detail).with("limit", limit.limit).retry_after(wait)
+        }
+        None => {
+            let detail = format!("this weighs more than the {} that {who} may draw at once", limit.burst);
+            Fault::new(FaultKind::RateLimited, detail).with("limit", limit.burst)
+        }
+    }
+}
+
+/// A period as people say it: `minute`, `10s`.
+struct Period(Duration);
+
+impl std::fmt::Display for Period {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.as_secs() {
+            1 if self.0.subsec_nanos() == 0 => f.write_str("second"),
+            60 => f.write_str("minute"),
+            3_600 => f.write_str("hour"),
+            86_400 => f.write_str("day"),
+            _ => write!(f, "{:?}", self.0),
+        }
+    }
+}
+
+/// Tells the caller how it stands: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11), and the
+/// older `X-RateLimit-*` of the limit that has least left, its reset in seconds from now.
+fn tell(fields: &mut Fields, drawn: &[Drawn<'_>], levels: &[Level]) {
+    let mut policy = String::new();
+    let mut state = String::new();
+    for (drawn, level) in drawn.iter().zip(levels) {
+        let separator = if policy.is_empty() { "" } else { ", " };
+        let limit = drawn.limit;
+        let _ = write!(policy, "{separator}\"{}\";q={};w={}", limit.name, limit.limit, whole_seconds(limit.every).max(1));
+        let _ = write!(state, "{separator}\"{}\";r={};t={}", limit.name, level.remaining, whole_seconds(level.reset));
+    }
+    fields.push(b"ratelimit-policy", policy.as_bytes());
+    fields.push(b"ratelimit", state.as_bytes());
+    let tightest = drawn.iter().zip(levels).min_by_key(|(_, level)| level.remaining);
+    if let Some((drawn, level)) = tightest {
+        let mut number = itoa::Buffer::new();
+        fields.push(b"x-ratelimit-limit", number.format(drawn.limit.limit).as_bytes());
+        fields.push(b"x-ratelimit-remaining", number.format(level.remaining).as_bytes());
+        fields.push(b"x-ratelimit-reset", number.format(whole_seconds(level.reset)).as_bytes());
+    }
+}
+
+/// Rounded up: who comes back at the second named is not refused again.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}

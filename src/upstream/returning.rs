@@ -1,0 +1,100 @@
+//! A response's body on its way back; behind its last byte the connection goes back to the pool.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use portolan_exchange::clock::Sleep;
+use portolan_exchange::{BodyError, BodyStream, Clock, Frame, Size};
+
+use super::pool::{Pooled, Pools};
+use super::wire::fields_in;
+
+/// Where a connection goes when its response was read.
+pub struct Return {
+    /// The worker's pools.
+    pub pools: Rc<Pools>,
+    /// The endpoint it leads to.
+    pub endpoint: u64,
+    /// How many may be kept.
+    pub bound: usize,
+    /// The time.
+    pub clock: Clock,
+    /// The connection.
+    pub connection: Pooled,
+}
+
+impl Return {
+    /// Puts the connection back.
+    pub fn put(self) {
+        self.pools.keep(self.endpoint, self.connection, self.clock.now(), self.bound);
+    }
+}
+
+/// The body of an upstream's response. Dropping it before its end closes the connection: that is the cancellation.
+pub struct Returning {
+    body: Incoming,
+    place: Option<Return>,
+    clock: Clock,
+    idle: Duration,
+    // Runs while nothing arrives; made anew with each piece only if it was needed.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Returning {
+    /// A body of which pieces may be `idle` apart.
+    pub fn new(body: Incoming, place: Return, idle: Duration) -> Self {
+        let clock = place.clock.clone();
+        Self { body, place: Some(place), clock, idle, timer: None }
+    }
+}
+
+impl BodyStream for Returning {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        let this = &mut *self;
+        let frame = match http_body::Body::poll_frame(Pin::new(&mut this.body), context) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                let timer = this.timer.get_or_insert_with(|| Box::pin(this.clock.sleep(this.idle)));
+                ready!(timer.as_mut().poll(context));
+                return Poll::Ready(Some(Err(BodyError::Late)));
+            }
+        };
+        this.timer = None;
+        Poll::Ready(match frame {
+            None => {
+                if let Some(place) = this.place.take() {
+                    place.put();
+                }
+                None
+            }
+            Some(Err(error)) => {
+                this.place = None;
+                Some(Err(crate::listener::broken(&error)))
+            }
+            Some(Ok(frame)) => {
+                let frame = match frame.into_data() {
+                    Ok(data) => Frame::Data(data),
+                    Err(frame) => match frame.into_trailers() {
+                        Ok(trailers) => Frame::Trailers(fields_in(&trailers)),
+                        Err(_) => return Poll::Ready(Some(Err(BodyError::Broken("a frame of an unknown kind".to_owned())))),
+                    },
+                };
+                // A body of known length is not asked again after its last byte.
+                if http_body::Body::is_end_stream(&this.body)
+                    && let Some(place) = this.place.take()
+                {
+                    place.put();
+                }
+                Some(Ok(frame))
+            }
+        })
+    }
+
+    fn size(&self) -> Size {
+        http_body::Body::size_hint(&self.body).exact().map_or(Size::Unknown, Size::Exact)
+    }
+}

@@ -1,0 +1,302 @@
+//! One service: its endpoints, its breaker, and calls to it.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use portolan_actors::breaker::{Breaker, Verdict};
+use portolan_actors::health::{Health, HealthView};
+use portolan_config::snapshot as settings;
+use portolan_exchange::{
+    Body, Class, Exchange, Fault, FaultKind, LocalBoxFuture, Method, Moment, Request, Response, Upstream, Worker,
+};
+use tokio::net::TcpStream;
+
+use super::hop;
+use super::pool::{Open, Pooled, Pools};
+use super::returning::{Return, Returning};
+use super::wire::{self, Sent};
+
+/// A service behind the gateway. Lives as long as its settings do not change: reloads do not touch it.
+pub struct Service {
+    settings: Arc<settings::Upstream>,
+    endpoints: Vec<Endpoint>,
+    health: Option<Watched>,
+    breaker: Option<Breaker>,
+    turn: AtomicUsize,
+    open: Arc<AtomicUsize>,
+}
+
+/// What is known of the endpoints' health, as long as somebody asks them.
+struct Watched {
+    view: Arc<HealthView>,
+    _health: Health,
+}
+
+/// One address of a service.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Tells it from every other endpoint there ever was in this process.
+    pub id: u64,
+    /// `host:port`, as the `Host` field has it.
+    pub authority: Arc<str>,
+    host: String,
+    port: u16,
+}
+
+impl Endpoint {
+    /// The endpoint of these settings.
+    pub fn new(id: u64, settings: &settings::Endpoint) -> Self {
+        Self { id, authority: settings.authority().into(), host: settings.host.clone(), port: settings.port }
+    }
+
+    /// Host and port to connect to.
+    pub fn address(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+}
+
+impl Service {
+    /// A service of these endpoints.
+    pub fn new(
+        settings: Arc<settings::Upstream>,
+        endpoints: Vec<Endpoint>,
+        health: Option<Health>,
+        breaker: Option<Breaker>,
+    ) -> Self {
+        let health = health.map(|health| Watched { view: health.view(), _health: health });
+        Self { settings, endpoints, health, breaker, turn: AtomicUsize::new(0), open: Arc::default() }
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> &Arc<settings::Upstream> {
+        &self.settings
+    }
+
+    /// Its endpoints.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// The next endpoint in turn that is not known to be ill.
+    fn choose(&self) -> Option<&Endpoint> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let count = self.endpoints.len();
+        (0..count).map(|step| turn.wrapping_add(step) % count).find(|at| self.is_healthy(*at)).map(|at| &self.endpoints[at])
+    }
+
+    fn is_healthy(&self, at: usize) -> bool {
+        self.health.as_ref().is_none_or(|health| health.view.is_healthy(at))
+    }
+
+    async fn call(&self, worker: &Rc<Worker>, exchange: &mut Exchange, mut request: Request) -> Result<Response, Fault> {
+        let now = worker.clock.now();
+        let permit = match &self.breaker {
+            Some(breaker) => Some(breaker.admit(now).map_err(|open| self.circuit_open(open.retry_after))?),
+            None => None,
+        };
+        let endpoint = self.choose().ok_or_else(|| self.no_endpoint())?;
+        exchange.record.upstream = Some(self.settings.name.clone());
+        exchange.record.endpoint = Some(endpoint.authority.clone());
+        hop::strip(&mut request.fields);
+        hop::forward(&mut request, exchange.client, &endpoint.authority);
+        request.fields.set("x-request-id", exchange.id.to_string()).expect("an id is hexadecimal digits");
+        let outcome = self.exchange(worker, endpoint, exchange.deadline, request).await;
+        exchange.record.upstream_time += worker.clock.now().since(now);
+        if let Some(permit) = permit {
+            // What the service itself calls an error of its own counts like not answering.
+            let failed = match &outcome {
+                Ok(response) => response.status >= 500,
+                Err(fault) => fault.kind().class() == Class::Upstream,
+            };
+            permit.settle(if failed { Verdict::Failure } else { Verdict::Success });
+        }
+        outcome
+    }
+
+    /// Sends the request on a connection kept or made, and waits for the head of the response.
+    async fn exchange(&self, worker: &Rc<Worker>, endpoint: &Endpoint, deadline: Moment, request: Request) -> Result<Response, Fault> {
+        let pools = worker.local(Pools::default);
+        let deadline = deadline.min(worker.clock.now().after(self.settings.timeouts.request));
+        let idempotent = is_idempotent(&request.method);
+        let mut message = wire::request_out(request).map_err(|cause| {
+            Fault::new(FaultKind::BadRequest, "the request cannot be passed on as it is").because(cause)
+        })?;
+        let oldest = Moment::from_nanos(worker.clock.now().as_nanos().saturating_sub(nanos(self.settings.timeouts.idle)));
+        if let Some(kept) = pools.take(endpoint.id, oldest) {
+            let again = idempotent.then(|| message.body().again()).flatten().map(|body| copy_of(&message, body));
+            match self.send(worker, &pools, endpoint, deadline, kept, message).await {
+                Ok(response) => return Ok(response),
+                // The connection was closed while it was idle: nobody has seen the request.
+                Err(Failed::Unsent(unsent)) => message = *unsent,
+                // Closed before the first byte: what is idempotent may be sent once more (RFC 9110, section 9.2.2).
+                Err(Failed::NoAnswer(fault)) => message = again.ok_or(fault)?,
+                Err(Failed::Fault(fault)) => return Err(fault),
+            }
+        }
+        let fresh = self.connect(worker, endpoint, deadline).await?;
+        self.send(worker, &pools, endpoint, deadline, fresh, message).await.map_err(|failed| match failed {
+            Failed::Unsent(_) => self.unreachable(endpoint, "the connection closed before the request was sent"),
+            Failed::NoAnswer(fault) | Failed::Fault(fault) => fault,
+        })
+    }
+
+    async fn send(
+        &self,
+        worker: &Rc<Worker>,
+        pools: &Rc<Pools>,
+        endpoint: &Endpoint,
+        deadline: Moment,
+        mut connection: Pooled,
+        message: http::Request<Sent>,
+    ) -> Result<Response, Failed> {
+        let first_byte = deadline.min(worker.clock.now().after(self.settings.timeouts.first_byte));
+        let sending = async {
+            if connection.sender().ready().await.is_err() {
+                return Err(Failed::Unsent(Box::new(message)));
+            }
+            connection.sender().try_send_request(message).await.map_err(|mut error| match error.take_message() {
+                Some(message) => Failed::Unsent(Box::new(message)),
+                None => self.no_answer(endpoint, &error.into_error()),
+            })
+        };
+        let received = worker.clock.until(first_byte, sending).await.map_err(|_| Failed::Fault(self.timed_out(endpoint)))??;
+        let place = Return {
+            pools: pools.clone(),
+            endpoint: endpoint.id,
+            bound: self.settings.pool.idle_per_worker,
+            clock: worker.clock.clone(),
+            connection,
+        };
+        Ok(self.response_in(received, place))
+    }
+
+    fn response_in(&self, received: http::Response<Incoming>, place: Return) -> Response {
+        let (head, body) = received.into_parts();
+        let mut response = Response::new(head.status.as_u16());
+        response.fields = wire::fields_in(&head.headers);
+        hop::strip(&mut response.fields);
+        if http_body::Body::is_end_stream(&body) {
+            place.put();
+        } else {
+            response.body = Body::stream(Returning::new(body, place, self.settings.timeouts.idle));
+        }
+        response
+    }
+
+    async fn connect(&self, worker: &Rc<Worker>, endpoint: &Endpoint, deadline: Moment) -> Result<Pooled, Fault> {
+        let bound = self.settings.pool.max_connections;
+        let open = Open::counted(self.open.clone());
+        if open.count() > bound {
+            return Err(Fault::new(FaultKind::Overloaded, format!("all {bound} connections to `{}` are in use", self.settings.name))
+                .retry_after(Duration::from_secs(1)));
+        }
+        let limit = deadline.min(worker.clock.now().after(self.settings.timeouts.connect));
+        let connecting = connect(&endpoint.host, endpoint.port);
+        let stream = match worker.clock.until(limit, connecting).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(self.unreachable(endpoint, error)),
+            Err(_) => return Err(self.unreachable(endpoint, "no connection within its time")),
+        };
+        let handshake = hyper::client::conn::http1::Builder::new().max_headers(MAX_FIELDS).handshake(TokioIo::new(stream));
+        let (sender, connection) = handshake.await.map_err(|error| self.unreachable(endpoint, error))?;
+        tokio::task::spawn_local(async move {
+            // What went wrong is told to whoever waits for the answer; an idle connection that breaks is forgotten.
+            let _ = connection.await;
+        });
+        Ok(Pooled::new(sender, open))
+    }
+
+    fn circuit_open(&self, retry_after: Duration) -> Fault {
+        Fault::new(FaultKind::CircuitOpen, format!("`{}` is failing and is left alone for a while", self.settings.name))
+            .retry_after(retry_after)
+    }
+
+    fn no_endpoint(&self) -> Fault {
+        Fault::new(FaultKind::NoEndpoint, format!("no endpoint of `{}` is healthy", self.settings.name))
+            .retry_after(self.settings.health.as_ref().map_or(Duration::from_secs(1), |health| health.interval))
+    }
+
+    fn unreachable(&self, endpoint: &Endpoint, cause: impl std::fmt::Display) -> Fault {
+        Fault::new(FaultKind::UpstreamUnreachable, format!("`{}` could not be reached", self.settings.name))
+            .because(format!("{}: {cause}", endpoint.authority))
+    }
+
+    fn timed_out(&self, endpoint: &Endpoint) -> Fault {
+        Fault::new(FaultKind::UpstreamTimeout, format!("`{}` did not answer in time", self.settings.name))
+            .because(format!("{}: no head of a response within its time", endpoint.authority))
+    }
+
+    fn no_answer(&self, endpoint: &Endpoint, error: &hyper::Error) -> Failed {
+        let cause = format!("{}: {error}", endpoint.authority);
+        if error.is_parse() {
+            let detail = format!("`{}` answered with what is not HTTP", self.settings.name);
+            return Failed::Fault(Fault::new(FaultKind::UpstreamBroken, detail).because(cause));
+        }
+        if error.is_user() {
+            // The body of the request broke off: its client went away or sent too much.
+            return Failed::Fault(Fault::new(FaultKind::ClientGone, "the request broke off before its end").because(cause));
+        }
+        let detail = format!("`{}` closed the connection before it answered", self.settings.name);
+        Failed::NoAnswer(Fault::new(FaultKind::UpstreamBroken, detail).because(cause))
+    }
+}
+
+// A response with more fields than this is refused as broken.
+const MAX_FIELDS: usize = 128;
+
+enum Failed {
+    Unsent(Box<http::Request<Sent>>),
+    NoAnswer(Fault),
+    Fault(Fault),
+}
+
+impl Upstream for Service {
+    fn name(&self) -> &Arc<str> {
+        &self.settings.name
+    }
+
+    fn send<'a>(
+        &'a self,
+        worker: &'a Rc<Worker>,
+        exchange: &'a mut Exchange,
+        request: Request,
+    ) -> LocalBoxFuture<'a, Result<Response, Fault>> {
+        self.call(worker, exchange, request).boxed_local()
+    }
+}
+
+/// Connects to the first address of a host that takes a connection.
+///
+/// # Errors
+/// What the system says of the last address tried.
+pub(super) async fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {
+    let stream = match host.parse() {
+        Ok(address) => TcpStream::connect(SocketAddr::new(address, port)).await?,
+        Err(_) => TcpStream::connect((host, port)).await?,
+    };
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Methods whose request may be sent twice (RFC 9110, section 9.2.2).
+fn is_idempotent(method: &Method) -> bool {
+    matches!(method, Method::Get | Method::Head | Method::Put | Method::Delete | Method::Options | Method::Trace)
+}
+
+fn copy_of(message: &http::Request<Sent>, body: Body) -> http::Request<Sent> {
+    let mut copy = http::Request::new(Sent::of(body));
+    *copy.method_mut() = message.method().clone();
+    *copy.uri_mut() = message.uri().clone();
+    *copy.headers_mut() = message.headers().clone();
+    copy
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
