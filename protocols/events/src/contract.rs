@@ -14,6 +14,7 @@ mod reader;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub(crate) use node::percent_decoded;
 use portolan_config::{Diagnostics, Place, Tree};
 use serde_json::Value;
 

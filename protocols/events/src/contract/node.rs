@@ -85,7 +85,7 @@ impl<'a> Node<'a> {
 }
 
 /// Decodes `%41`; `None` when what stands there is not UTF-8 or not hexadecimal.
-fn percent_decoded(text: &str) -> Option<String> {
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut out = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {

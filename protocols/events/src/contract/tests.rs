@@ -205,3 +205,26 @@ events.yaml: /channels/idle: warning: no operation uses this channel, so clients
 ";
     assert_eq!(contract.warnings.render(), expected);
 }
+
+#[test]
+fn a_yaml_document_is_refused_with_line_and_column() {
+    let text = "\
+asyncapi: 3.0.0
+info: { title: Orders, version: 2.0.0 }
+channels:
+  created:
+    address: orders.created
+    bindings:
+      amqp: { is: queue }
+operations:
+  announce: { action: sing, channel: { $ref: '#/channels/created' } }
+";
+    let tree = portolan_config::tree::parse("events.yaml", text).expect("the text is YAML");
+    let found = Contract::read(&tree).expect_err("two mistakes").render();
+    let expected = "\
+events.yaml:7:13: channels.created.bindings.amqp: the binding `amqp` cannot be honoured; channels are bound to `kafka`
+events.yaml:9:23: operations.announce.action: `sing` is no action; it is `send` or `receive`
+events.yaml:5:5: channels.created: warning: no operation uses this channel, so clients can neither subscribe nor publish
+";
+    assert_eq!(found, expected);
+}

@@ -1,0 +1,355 @@
+//! Moves a session's bytes: one future per connection that reads, runs the tasks, takes events from the logs and writes all that
+//! is ready in one write.
+//!
+//! Two wake it: its own socket, timers and tasks, and its worker's shard, which lets the session take events when a log has
+//! grown. Dropping it cancels the tasks and leaves the table of sessions.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use portolan_exchange::clock::Sleep;
+use portolan_exchange::events::EventLog;
+use portolan_exchange::exchange::{Bytes as Counters, Lineage};
+use portolan_exchange::protocol::Content;
+use portolan_exchange::sessions::{Seat, Session};
+use portolan_exchange::upgrade::ByteStream;
+use portolan_exchange::value::Payload;
+use portolan_exchange::{Answer, Exchange, Fault, FaultKind, LocalBoxFuture, Moment, Worker};
+use portolan_websocket::Code as CloseCode;
+use tokio::io::ReadBuf;
+
+use super::Operations;
+use crate::contract::{Channel, Contract};
+use crate::outbound::placed;
+use crate::session::{Machine, Task};
+
+/// Read at a time; on the stack, so that an idle session holds no buffer.
+const READ: usize = 8 * 1024;
+/// Turns of reading, running and writing before others on the worker have theirs.
+const TURNS: usize = 16;
+
+/// What a session needs from around it.
+pub(super) struct Context {
+    pub(super) worker: Rc<Worker>,
+    pub(super) lineage: Lineage,
+    pub(super) counters: Rc<Counters>,
+    pub(super) contract: Arc<Contract>,
+    pub(super) operations: Arc<Operations>,
+}
+
+/// A session on its connection.
+pub(super) struct Drive {
+    stream: ByteStream,
+    context: Context,
+    seated: Rc<Seated>,
+    seat: Seat,
+    running: FuturesUnordered<LocalBoxFuture<'static, Done>>,
+    /// Read, and not yet taken by the session.
+    rest: Vec<u8>,
+    timer: Option<(Moment, Pin<Box<Sleep>>)>,
+    /// Whether our side of the connection is shut down.
+    shut: bool,
+}
+
+/// What the shard and the connection share.
+struct Seated {
+    machine: RefCell<Machine>,
+    worker: Rc<Worker>,
+    waker: RefCell<Option<Waker>>,
+    panicked: Cell<bool>,
+}
+
+/// A task's end.
+struct Done {
+    number: u64,
+    channel: Option<Arc<Channel>>,
+    answer: Answer,
+}
+
+impl Session for Seated {
+    fn advance(&self, _: &Arc<EventLog>) {
+        self.machine.borrow_mut().fill();
+        self.wake();
+    }
+
+    fn fail(&self) {
+        self.machine.borrow_mut().fail(self.worker.clock.now());
+        self.wake();
+    }
+
+    fn close(&self, code: u16, reason: &str) {
+        self.machine.borrow_mut().close(CloseCode(code), reason, self.worker.clock.now());
+        self.wake();
+    }
+
+    fn state(&self) -> serde_json::Value {
+        self.machine.borrow().state()
+    }
+}
+
+impl Seated {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl Drive {
+    pub(super) fn new(stream: ByteStream, machine: Machine, context: Context) -> Self {
+        let seated = Rc::new(Seated {
+            machine: RefCell::new(machine),
+            worker: context.worker.clone(),
+            waker: RefCell::new(None),
+            panicked: Cell::new(false),
+        });
+        let seat = context.worker.sessions.enter(seated.clone());
+        Self {
+            stream,
+            context,
+            seated,
+            seat,
+            running: FuturesUnordered::new(),
+            rest: Vec::new(),
+            timer: None,
+            shut: false,
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.context.worker.clock.now()
+    }
+
+    /// One turn; whether anything moved.
+    fn turn(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        let mut moved = self.finish_tasks(cx);
+        moved |= self.read(cx);
+        moved |= self.start_tasks();
+        {
+            let now = self.now();
+            let mut machine = self.seated.machine.borrow_mut();
+            machine.tick(now);
+            machine.fill();
+        }
+        moved | self.write(cx)
+    }
+
+    fn finish_tasks(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        let mut moved = false;
+        while let Poll::Ready(Some(done)) = self.running.poll_next_unpin(cx) {
+            moved = true;
+            let now = self.now();
+            let mut machine = self.seated.machine.borrow_mut();
+            match conclude(done.channel.as_ref(), done.answer) {
+                Ok(Conclusion::Subscribed(channel, log, cursor)) => {
+                    self.seat.follow(log.topic());
+                    machine.subscribed(done.number, &channel, log, cursor);
+                }
+                Ok(Conclusion::Published(placed)) => machine.published(done.number, placed),
+                Err(fault) => machine.refused(done.number, &fault, now),
+            }
+        }
+        moved
+    }
+
+    /// Reads while the session listens. A closing session is read on until the peer's end, so that its last words are not lost
+    /// to a reset.
+    fn read(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        let now = self.now();
+        if !self.rest.is_empty() {
+            let before = self.rest.len();
+            let mut machine = self.seated.machine.borrow_mut();
+            let mut input = self.rest.as_slice();
+            machine.receive(&mut input, now);
+            let left = input.len();
+            self.rest.drain(..before - left);
+            if self.rest.is_empty() {
+                self.rest = Vec::new();
+            }
+            return left < before;
+        }
+        if !self.seated.machine.borrow().wants_input() {
+            return false;
+        }
+        let mut space = [const { MaybeUninit::<u8>::uninit() }; READ];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        let polled = self.stream.as_mut().poll_read(cx, &mut buffer);
+        let mut machine = self.seated.machine.borrow_mut();
+        match polled {
+            Poll::Pending => false,
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                let received = &self.context.counters.received;
+                received.set(received.get() + buffer.filled().len() as u64);
+                let mut input = buffer.filled();
+                machine.receive(&mut input, now);
+                self.rest.extend_from_slice(input);
+                true
+            }
+            Poll::Ready(Ok(()) | Err(_)) => {
+                machine.peer_gone();
+                true
+            }
+        }
+    }
+
+    fn start_tasks(&mut self) -> bool {
+        let mut moved = false;
+        loop {
+            let task = self.seated.machine.borrow_mut().next_task(self.now());
+            let Some(task) = task else { break };
+            moved = true;
+            let run = self.run(task);
+            self.running.push(run);
+        }
+        while let Some(topic) = self.seated.machine.borrow_mut().left() {
+            self.seat.leave(&topic);
+        }
+        moved
+    }
+
+    /// A task as a child exchange: it goes through the phases from Describe on.
+    fn run(&self, task: Task) -> LocalBoxFuture<'static, Done> {
+        let Context { worker, lineage, contract, operations, .. } = &self.context;
+        let now = self.now();
+        let (number, channel, child) = match task {
+            Task::Connect { number, .. } => {
+                let told = "credentials in the first frame are not served yet; send them with the upgrade";
+                let answer = Err(Fault::new(FaultKind::NotImplemented, told));
+                return Box::pin(std::future::ready(Done { number, channel: None, answer }));
+            }
+            Task::Subscribe { number, channel } => {
+                let child = lineage.child(operations.of(contract, &channel).0.clone(), now);
+                (number, channel, child)
+            }
+            Task::Publish { number, channel, publication } => {
+                let mut child: Exchange = lineage.child(operations.of(contract, &channel).1.clone(), now);
+                let media_type = publication.media_type.clone().unwrap_or_default();
+                child.input = Some(Payload::new(media_type, publication.value.clone()));
+                child.tickets.put(publication);
+                (number, channel, child)
+            }
+        };
+        let running = worker.run(child);
+        Box::pin(async move {
+            let (_, answer) = running.await;
+            Done { number, channel: Some(channel), answer }
+        })
+    }
+
+    /// Writes everything that is ready.
+    fn write(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        let mut moved = false;
+        let now = self.context.worker.clock.now();
+        let mut machine = self.seated.machine.borrow_mut();
+        while !machine.outgoing().is_empty() && !machine.is_over() {
+            match self.stream.as_mut().poll_write(cx, machine.outgoing()) {
+                Poll::Ready(Ok(0) | Err(_)) => machine.peer_gone(),
+                Poll::Ready(Ok(count)) => {
+                    let sent = &self.context.counters.sent;
+                    sent.set(sent.get() + count as u64);
+                    machine.sent(count, now);
+                }
+                Poll::Pending => {
+                    machine.blocked(now);
+                    return moved;
+                }
+            }
+            moved = true;
+        }
+        if moved && let Poll::Ready(Err(_)) = self.stream.as_mut().poll_flush(cx) {
+            machine.peer_gone();
+        }
+        moved
+    }
+
+    /// Shuts down our side once the close frame is out; whether nothing is left to do.
+    fn is_done(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        let (said, over) = {
+            let machine = self.seated.machine.borrow();
+            (machine.is_said(), machine.is_over())
+        };
+        if (said || over) && !self.shut {
+            // Pending or not: the system sends what it has, and nobody writes any more.
+            self.shut = self.stream.as_mut().poll_shutdown(cx).is_ready();
+        }
+        over
+    }
+
+    fn await_time(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let Some(moment) = self.seated.machine.borrow().wake_at() else {
+            self.timer = None;
+            return Poll::Pending;
+        };
+        if self.timer.as_ref().is_none_or(|(set, _)| *set != moment) {
+            self.timer = Some((moment, Box::pin(self.context.worker.clock.sleep_until(moment))));
+        }
+        let (_, sleep) = self.timer.as_mut().expect("the timer was set above");
+        let due = sleep.as_mut().poll(cx);
+        if due.is_ready() {
+            self.timer = None;
+        }
+        due
+    }
+
+    fn step(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        for _ in 0..TURNS {
+            let moved = self.turn(cx);
+            if self.is_done(cx) {
+                return Poll::Ready(());
+            }
+            if !moved && self.await_time(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Future for Drive {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        this.seated.waker.replace(Some(cx.waker().clone()));
+        match catch_unwind(AssertUnwindSafe(|| this.step(cx))) {
+            Ok(poll) => poll,
+            // The first panic is told to the client; a second one would only repeat itself.
+            Err(_) if this.seated.panicked.replace(true) => Poll::Ready(()),
+            Err(_) => {
+                tracing::error!(session = %this.context.lineage.id, "session panicked");
+                this.running.clear();
+                this.seated.fail();
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// What a task's answer means to its session.
+enum Conclusion {
+    Subscribed(Arc<Channel>, Arc<EventLog>, portolan_exchange::events::Cursor),
+    Published(portolan_exchange::events::Placed),
+}
+
+fn conclude(channel: Option<&Arc<Channel>>, answer: Answer) -> Result<Conclusion, Fault> {
+    match (answer?.content, channel) {
+        (Content::Events { log, cursor }, Some(channel)) => Ok(Conclusion::Subscribed(channel.clone(), log, cursor)),
+        (Content::Payload(payload), _) => placed(&payload).map(Conclusion::Published).ok_or_else(not_understood),
+        _ => Err(not_understood()),
+    }
+}
+
+fn not_understood() -> Fault {
+    Fault::new(FaultKind::UpstreamBroken, "the service's answer was not understood")
+        .because("neither events nor a place")
+}
