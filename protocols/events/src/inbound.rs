@@ -171,7 +171,10 @@ impl Events {
     fn tunnel(&self, worker: &Rc<Worker>, exchange: &Exchange) -> Tunnel {
         let id = exchange.id.to_string();
         let (contract, settings) = (self.contract.clone(), self.settings.clone());
-        let machine = Machine::new(id, contract.clone(), settings, Standing::Identified, worker.clock.now());
+        let now = worker.clock.now();
+        let mut machine = Machine::new(id, contract.clone(), settings, Standing::Identified, now);
+        let expires = exchange.identity.as_ref().and_then(|identity| identity.expires);
+        machine.expires(expires.map(|end| now.after(end.duration_since(worker.clock.wall()).unwrap_or_default())));
         let context = drive::Context {
             worker: worker.clone(),
             lineage: exchange.lineage(),

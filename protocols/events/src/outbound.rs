@@ -91,16 +91,16 @@ fn record(exchange: &mut Exchange) -> Result<Record, Fault> {
         (None, None) => return Err(Fault::new(FaultKind::MalformedBody, "an event needs a value")),
     };
     let Publication { key, mut headers, value, media_type } = publication;
-    let mut put = |name: &str, text: &str| headers.push((name.to_owned(), Bytes::copy_from_slice(text.as_bytes())));
-    if let Some(media_type) = media_type.filter(|media_type| !media_type.is_empty()) {
-        put("content-type", &media_type);
-    }
-    if let Some(identity) = &exchange.identity {
-        put("portolan.consumer", &identity.consumer);
-    }
-    if let Some(trace) = exchange.request.fields.get_str("traceparent") {
-        put("traceparent", trace);
-    }
+    // What the client set itself stands; `portolan.` names it could not set.
+    let mut put = |name: &str, text: Option<&str>| {
+        let given = headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+        if let Some(text) = text.filter(|text| !text.is_empty() && !given) {
+            headers.push((name.to_owned(), Bytes::copy_from_slice(text.as_bytes())));
+        }
+    };
+    put("content-type", media_type.as_deref());
+    put("portolan.consumer", exchange.identity.as_ref().map(|identity| &*identity.consumer));
+    put("traceparent", exchange.request.fields.get_str("traceparent"));
     Ok(Record { key, value, headers, partition: None })
 }
 

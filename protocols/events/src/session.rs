@@ -107,6 +107,11 @@ impl Machine {
         machine
     }
 
+    /// Says when the client's credentials end, and the session with them.
+    pub fn expires(&mut self, at: Option<Moment>) {
+        self.pulse.expires(at);
+    }
+
     /// Takes bytes from the front of `input`, message by message, as long as [`Machine::wants_input`]. What is left is to be
     /// given again later.
     pub fn receive(&mut self, input: &mut &[u8], now: Moment) {
@@ -225,6 +230,7 @@ impl Machine {
                 self.out.extend_from_slice(&frame::ping(b""));
             }
             Some(Due::Silent) => self.close(CLOSE_SILENT, "no sign of life; reconnect", now),
+            Some(Due::Expired) => self.close(CLOSE_CREDENTIALS, "the credentials have expired", now),
             Some(Due::Unidentified) => self.close(CLOSE_CONNECT, "no `connect` came in time", now),
             // Nothing can be written to a client that takes nothing, so no close frame is tried.
             Some(Due::Stalled | Due::CloseUnanswered) => self.phase = Phase::Over,
@@ -476,7 +482,7 @@ impl Machine {
 
 /// The client did not say in time who it is.
 pub const CLOSE_CONNECT: CloseCode = CloseCode(4408);
-/// The client's credentials are missing.
+/// The client's credentials are missing or have expired.
 pub const CLOSE_CREDENTIALS: CloseCode = CloseCode(4401);
 /// The client gave no sign of life; it may reconnect.
 pub const CLOSE_SILENT: CloseCode = CloseCode(4509);

@@ -83,6 +83,8 @@ struct House {
     worker: Rc<Worker>,
     route: Arc<Route>,
     memory: Arc<Memory>,
+    /// When the credentials of its clients end.
+    expires: Option<SystemTime>,
 }
 
 #[derive(Debug)]
@@ -115,7 +117,7 @@ impl House {
         };
         let worker = Worker::new(0, Clock::manual(SystemTime::UNIX_EPOCH));
         worker.set_runner(Rc::new(commands));
-        Self { worker, route: Arc::new(route), memory }
+        Self { worker, route: Arc::new(route), memory, expires: None }
     }
 
     /// One request through Describe, the call and the rendering, as the pipeline does it.
@@ -130,7 +132,8 @@ impl House {
         }
         let mut exchange = Exchange::new(RequestId(0xab), self.route.clone(), request, self.worker.clock.now());
         let (consumer, credential) = ("acme".into(), "k1".into());
-        exchange.identity = Some(Arc::new(Identity { consumer, source: "keys".into(), credential, expires: None }));
+        exchange.identity =
+            Some(Arc::new(Identity { consumer, source: "keys".into(), credential, expires: self.expires }));
         let inbound = self.route.inbound.clone();
         let answer = match inbound.describe(&self.worker, &mut exchange) {
             Err(fault) => Err(fault),
@@ -475,6 +478,37 @@ fn a_silent_client_is_pinged_and_its_library_s_answer_is_enough() {
         house.pass(Duration::from_secs(8)).await;
         assert_eq!(client.hear().await, json!({ "type": "ping" }));
         assert_eq!(client.hear().await, json!({ "close": 4509, "reason": "no sign of life; reconnect" }));
+    });
+}
+
+#[test]
+fn a_session_ends_with_the_credentials_it_was_opened_with() {
+    on_a_worker(async {
+        let mut house = House::new(Commands::Run);
+        house.expires = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(20));
+        let mut client = house.connect(4_096).await;
+        client.subscribe().await;
+        house.pass(Duration::from_secs(19)).await;
+        house.append(0..1, 1);
+        assert_eq!(client.hear().await["events"][0]["pos"], "0:0");
+        house.pass(Duration::from_secs(1)).await;
+        house.append(1..2, 1);
+        assert_eq!(client.hear().await, json!({ "close": 4401, "reason": "the credentials have expired" }));
+    });
+}
+
+#[test]
+fn what_a_client_says_of_its_own_event_stands() {
+    on_a_worker(async {
+        let house = House::new(Commands::Run);
+        let mut client = house.connect(4_096).await;
+        let headers = json!({ "Content-Type": "application/cloudevents+json", "a": ["1", "2"] });
+        client.say(json!({ "type": "publish", "id": 1, "channel": "a", "headers": headers, "data": {} })).await;
+        assert_eq!(client.hear().await["type"], "published");
+        let published = house.memory.published.lock().unwrap();
+        let said: Vec<_> = published[0].1.headers.iter().map(|(name, value)| (name.as_str(), &value[..])).collect();
+        let given = ("Content-Type", &b"application/cloudevents+json"[..]);
+        assert_eq!(said, [given, ("a", b"1"), ("a", b"2"), ("portolan.consumer", b"acme")]);
     });
 }
 

@@ -14,6 +14,8 @@ pub(super) struct Pulse {
     close_timeout: Duration,
     /// By when an unidentified client must have connected.
     connect_by: Option<Moment>,
+    /// When the client's credentials end.
+    expires: Option<Moment>,
     heard: Moment,
     /// A ping that nothing was heard after.
     pinged: Option<Moment>,
@@ -29,6 +31,7 @@ pub(super) enum Due {
     Ping,
     Silent,
     Unidentified,
+    Expired,
     Stalled,
     CloseUnanswered,
 }
@@ -45,6 +48,7 @@ impl Pulse {
             stall_timeout: settings.stall_timeout,
             close_timeout: settings.close_timeout,
             connect_by,
+            expires: None,
             heard: now,
             pinged: None,
             blocked: None,
@@ -76,6 +80,10 @@ impl Pulse {
         self.connect_by = None;
     }
 
+    pub(super) fn expires(&mut self, at: Option<Moment>) {
+        self.expires = at;
+    }
+
     pub(super) fn closing(&mut self, now: Moment) {
         self.close_by = Some(now.after(self.close_timeout));
         self.connect_by = None;
@@ -104,7 +112,8 @@ impl Pulse {
             (None, Hears::Yes, None) => Some((self.heard.after(self.ping_interval), Due::Ping)),
         };
         let connect = self.connect_by.map(|connect_by| (connect_by, Due::Unidentified));
-        [life, connect].into_iter().flatten().min_by_key(|(moment, _)| *moment)
+        let expiry = self.expires.map(|expires| (expires, Due::Expired));
+        [life, connect, expiry].into_iter().flatten().min_by_key(|(moment, _)| *moment)
     }
 }
 
