@@ -14,7 +14,7 @@ use std::time::Duration;
 use portolan_actors::supervision::{Control, Registry};
 use portolan_actors::watch::Watch;
 use portolan_config::{Diagnostics, Snapshot};
-use portolan_exchange::Clock;
+use portolan_exchange::{Clock, Policy};
 use tokio_util::sync::CancellationToken;
 
 use crate::access_log::{Counts, Writer};
@@ -39,6 +39,16 @@ pub struct Options {
     pub clock: Clock,
     /// Whether policies are made to wait: for tests.
     pub waiting: Waiting,
+    /// Policies of the program that embeds the gateway, laid into every route, each in its phase before those of the
+    /// configuration.
+    pub policies: Vec<Arc<dyn Policy>>,
+}
+
+impl Options {
+    /// The gateway of this file, on the system's clock.
+    pub fn new(file: PathBuf, environment: Environment) -> Self {
+        Self { file, environment, clock: Clock::system(), waiting: Waiting::WhereNeeded, policies: Vec::new() }
+    }
 }
 
 /// A running gateway. Dropping it ends it like [`Gateway::stop`].
@@ -114,7 +124,7 @@ impl Gateway {
         let snapshot = Arc::new(load(&options).map_err(StartError::Configuration)?);
         let control = Control::start(options.clock.clone())
             .map_err(|cause| StartError::System { doing: "start the actors' thread".to_owned(), cause })?;
-        let shared = Shared::new(control);
+        let shared = Shared::new(control, options.policies.clone());
         let plan = Plan::build(&shared, snapshot.clone()).map_err(StartError::Configuration)?;
         let plans = Plans::new(plan);
         let bound = bind(&snapshot)?;

@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use portolan_exchange::Clock;
-
 use super::signals::{Signal, Signals};
-use crate::{Gateway, Options, Waiting};
+use crate::{Gateway, Options};
 
 /// Runs the gateway of a configuration.
 #[expect(clippy::print_stderr, reason = "why it did not start is for the person who started it")]
@@ -19,9 +17,7 @@ pub fn run(config: PathBuf) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let options =
-        Options { file: config, environment: super::environment(), clock: Clock::system(), waiting: Waiting::WhereNeeded };
-    let gateway = match Gateway::start(options) {
+    let gateway = match Gateway::start(Options::new(config, super::environment())) {
         Ok(gateway) => gateway,
         Err(error) => {
             eprintln!("{error}");

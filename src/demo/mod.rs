@@ -17,14 +17,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use portolan_exchange::Clock;
 use portolan_exchange::events::{Broker, Record};
 use portolan_kafka::Kafka;
 use portolan_kafka::mock::Cluster;
 use tempfile::TempDir;
 
 use crate::gateway::{Environment, Gateway, Options, StartError};
-use crate::pipeline::Waiting;
 
 use guide::Guide;
 use services::Services;
@@ -87,8 +85,7 @@ impl Demo {
         let services = Services::start(Shop::open(publish_to(&cluster)))?;
         let environment = environment(&options, &services, &cluster);
         let file = folder.path().join(CONFIGURATION);
-        let gateway =
-            Gateway::start(Options { file, environment, clock: Clock::system(), waiting: Waiting::WhereNeeded });
+        let gateway = Gateway::start(Options::new(file, environment));
         Ok(Self { gateway: gateway.map_err(|error| advice(&error))?, services, cluster, folder })
     }
 

@@ -160,7 +160,7 @@ impl<'a> Build<'a> {
 
     /// The policies of a route, in the order of their phases.
     fn policies(&self, rules: &Rules<'_>) -> Box<[Arc<dyn Policy>]> {
-        let mut policies: Vec<Arc<dyn Policy>> = Vec::new();
+        let mut policies = self.shared.policies.clone();
         if !rules.authenticate.is_empty() {
             policies.push(Arc::new(ApiKeys::new(rules.authenticate, self.shared.consumers.clone())));
             if let Some(api) = &rules.api {

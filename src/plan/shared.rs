@@ -10,8 +10,8 @@ use portolan_actors::health::Health;
 use portolan_actors::limiter::{Limiter, MemoryStore};
 use portolan_actors::supervision::Control;
 use portolan_config::snapshot;
-use portolan_exchange::Clock;
 use portolan_exchange::events::Listener;
+use portolan_exchange::{Clock, Policy};
 
 use super::{BrokerLink, Consumers};
 use crate::upstream::{Endpoint, HttpProbe, Service};
@@ -21,6 +21,8 @@ pub struct Shared {
     /// The actors' own thread.
     pub control: Control,
     limiter: Limiter,
+    /// Policies of the program that embeds the gateway.
+    pub policies: Vec<Arc<dyn Policy>>,
     /// Consumers as they stand.
     pub consumers: Arc<ArcSwap<Consumers>>,
     known: Mutex<Known>,
@@ -48,11 +50,12 @@ impl Shards {
 
 impl Shared {
     /// Nothing yet but the actors' thread and empty buckets.
-    pub fn new(control: Control) -> Arc<Self> {
+    pub fn new(control: Control, policies: Vec<Arc<dyn Policy>>) -> Arc<Self> {
         let limiter = Limiter::start(&control, portolan_actors::limiter::Settings::default());
         Arc::new(Self {
             control,
             limiter,
+            policies,
             consumers: Arc::default(),
             known: Mutex::default(),
             shards: Arc::default(),
