@@ -133,7 +133,7 @@ pub(super) struct View {
 }
 
 fn is_closed(gate: u64) -> bool {
-    gate % 2 == 0
+    gate.is_multiple_of(2)
 }
 
 impl View {

@@ -144,6 +144,17 @@ fn a_shard_that_is_restarted_drives_what_was_pending() {
 }
 
 #[test]
+fn a_shard_goes_on_when_control_has_stopped() {
+    on_a_worker(async |control, worker, shard| {
+        let log = EventLog::new("orders", Bounds::default());
+        let (reader, _seat) = subscribe(&worker, &shard, &log);
+        control.stop();
+        append(&log, 0);
+        until(&worker, STILL, "the event", || reader.seen.get() == 1).await;
+    });
+}
+
+#[test]
 fn a_shard_that_fails_for_good_closes_its_sessions() {
     on_a_worker(async |control, worker, shard| {
         let log = EventLog::new("orders", Bounds::default());

@@ -14,7 +14,7 @@ use portolan_exchange::Clock;
 use tokio::sync::oneshot;
 
 use super::handle::{Ref, Supervised};
-use super::registry::{Registry, lock};
+use super::registry::{Place, Registry, lock};
 use super::threads::Threads;
 use super::{Charge, supervise};
 
@@ -98,7 +98,7 @@ impl Control {
         reference: &Ref<A>,
         factory: impl FnMut() -> A + Send + 'static,
     ) -> Supervised {
-        let (cell, terms) = charge.split(reference);
+        let (cell, terms) = charge.split(Place::Control, reference);
         self.0.registry.enter(&cell);
         let (clock, live, reference) = (self.0.clock.clone(), self.0.live.clone(), reference.clone());
         let supervised = Supervised::new(cell.clone(), self.0.registry.clone());
@@ -116,7 +116,8 @@ impl Control {
         supervised
     }
 
-    /// Stops every actor, ends the thread and joins it, then the threads that actors started. Returns at once when that was
+    /// Stops every actor of the thread, ends it and joins it, then the threads that actors started. Shards go on until they
+    /// are dropped. Returns at once when that was
     /// done before.
     pub fn stop(&self) {
         self.0.stop();
@@ -127,7 +128,7 @@ impl Inner {
     fn stop(&self) {
         let Some((stop, thread)) = lock(&self.running).take() else { return };
         self.live.closed.store(true, Ordering::Release);
-        self.registry.stop_all();
+        self.registry.stop_control();
         // Nobody listens if the thread has ended on its own.
         let _ = stop.send(());
         // The last clone may have lived in something that an actor owned; a thread cannot join itself.

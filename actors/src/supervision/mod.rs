@@ -37,7 +37,7 @@ pub use registry::{Kind, Registry, Status};
 pub use threads::{Thread, Threads};
 
 use machine::{Decision, End, Machine};
-use registry::Cell;
+use registry::{Cell, Place};
 
 /// What supervision must know of an actor before it starts.
 pub struct Charge {
@@ -76,8 +76,8 @@ impl Charge {
         self
     }
 
-    fn split<A: Actor>(self, reference: &Ref<A>) -> (Arc<Cell>, Terms) {
-        (Cell::new(self.kind, &self.subject, reference.counter(), self.state), self.terms)
+    fn split<A: Actor>(self, place: Place, reference: &Ref<A>) -> (Arc<Cell>, Terms) {
+        (Cell::new(self.kind, &self.subject, place, reference.counter(), self.state), self.terms)
     }
 }
 
@@ -90,7 +90,7 @@ pub fn spawn_here<A: Actor<Context = Context<A>>>(
     factory: impl FnMut() -> A + 'static,
     given_up: impl FnOnce() + 'static,
 ) -> Supervised {
-    let (cell, terms) = charge.split(reference);
+    let (cell, terms) = charge.split(Place::Worker, reference);
     control.registry().enter(&cell);
     let (clock, reference) = (control.clock().clone(), reference.clone());
     let supervised = Supervised::new(cell.clone(), control.registry().clone());

@@ -137,8 +137,9 @@ impl Registry {
         lock(&self.cells).retain(|known| !Arc::ptr_eq(known, cell));
     }
 
-    pub(crate) fn stop_all(&self) {
-        for cell in self.all() {
+    /// Stops the actors of the control thread. Those of workers go on until their workers end.
+    pub(crate) fn stop_control(&self) {
+        for cell in self.all().iter().filter(|cell| cell.place == Place::Control) {
             cell.stop();
         }
     }
@@ -158,9 +159,19 @@ impl fmt::Debug for Registry {
     }
 }
 
+/// Where an actor runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On the control thread.
+    Control,
+    /// On the thread of a worker.
+    Worker,
+}
+
 /// What is known of one actor, whether it lives or not.
 pub(crate) struct Cell {
     pub(crate) name: String,
+    place: Place,
     kind: Kind,
     status: AtomicU8,
     restarts: AtomicU64,
@@ -177,11 +188,13 @@ impl Cell {
     pub(crate) fn new(
         kind: Kind,
         subject: &str,
+        place: Place,
         dropped: Arc<AtomicU64>,
         state: impl Fn() -> Value + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self {
             name: format!("{}/{subject}", kind.as_str()),
+            place,
             kind,
             status: AtomicU8::new(Status::Running as u8),
             restarts: AtomicU64::new(0),

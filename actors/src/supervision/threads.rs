@@ -12,7 +12,13 @@ use super::registry::lock;
 
 /// The threads that actors started. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Threads(Arc<Mutex<Vec<(Thread, JoinHandle<()>)>>>);
+pub struct Threads(Arc<Mutex<Vec<Started>>>);
+
+#[derive(Debug)]
+struct Started {
+    thread: Thread,
+    join: JoinHandle<()>,
+}
 
 /// One of them.
 #[derive(Debug, Clone, Default)]
@@ -32,14 +38,14 @@ impl Threads {
             drop(ended);
         })?;
         let mut threads = lock(&self.0);
-        threads.retain(|(known, _)| !known.has_ended());
-        threads.push((thread.clone(), join));
+        threads.retain(|started| !started.thread.has_ended());
+        threads.push(Started { thread: thread.clone(), join });
         Ok(thread)
     }
 
     /// Waits for all of them, at most so long for each; one that still blocks then is left behind.
     pub fn join(&self, limit: Duration) {
-        for (thread, join) in std::mem::take(&mut *lock(&self.0)) {
+        for Started { thread, join } in std::mem::take(&mut *lock(&self.0)) {
             if thread.wait(limit) {
                 // Its work was caught already; there is nothing left to panic.
                 let _ = join.join();
@@ -51,7 +57,7 @@ impl Threads {
 
     /// How many still run.
     pub fn running(&self) -> usize {
-        lock(&self.0).iter().filter(|(thread, _)| !thread.has_ended()).count()
+        lock(&self.0).iter().filter(|started| !started.thread.has_ended()).count()
     }
 }
 

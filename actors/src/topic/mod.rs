@@ -26,13 +26,15 @@ use machine::{Decision, Event, Machine};
 use reading::{Ended, Reading};
 
 impl Topic {
-    /// Starts to read a topic of this broker into its log; the actor is named `topic/TOPIC`. Reading begins at the live
+    /// Starts to read a topic of this broker into its log; the actor is named
+    /// `topic/BROKER/TOPIC`. Reading begins at the live
     /// end, or where the log says that an earlier reader ended.
     pub fn start(control: &Control, broker: Arc<dyn Broker>, log: Arc<EventLog>) -> Self {
         let reference = Ref::new();
         let view = Arc::new(View::new(broker.name(), log));
         let described = view.clone();
-        let charge = Charge::new(Kind::Topic, view.log.topic(), move || described.describe());
+        let subject = format!("{}/{}", broker.name(), view.log.topic());
+        let charge = Charge::new(Kind::Topic, &subject, move || described.describe());
         let (clock, threads, filled) = (control.clock().clone(), control.threads().clone(), view.clone());
         let actor = control.spawn(charge, &reference, move || Librarian {
             broker: broker.clone(),

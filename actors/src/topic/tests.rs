@@ -140,7 +140,7 @@ fn a_panic_of_the_actor_or_of_its_reader_loses_nothing_while_sessions_are_subscr
         for event in 0..50 {
             broker.put(0, (round * 50 + event).to_string());
             if event == 20 && round % 2 == 0 {
-                assert!(registry.make_panic("topic/orders"));
+                assert!(registry.make_panic("topic/fake/orders"));
             }
             if event == 20 && round % 2 == 1 {
                 broker.panic_at_next_polls(1);
@@ -149,7 +149,7 @@ fn a_panic_of_the_actor_or_of_its_reader_loses_nothing_while_sessions_are_subscr
         let all = (round + 1) * 50;
         let restarts = Some(round as u64 + 1);
         advance_until(clock, STEP, "all events", || {
-            session.turn() == all && registry.restarts("topic/orders") == restarts
+            session.turn() == all && registry.restarts("topic/fake/orders") == restarts
         });
         advance_until(clock, STEP, "another reader", || broker.opened().len() == round + 2);
         until("it to read", || topic.state() == State::Reading);
@@ -165,11 +165,40 @@ fn events_that_come_before_the_first_one_was_read_are_not_lost_by_a_restart() {
     let broker = FakeBroker::new(1);
     let (_topic, mut session) = started(&control, &broker);
     broker.panic_at_next_polls(1);
-    until("the panic", || control.registry().status("topic/orders") == Some(Status::Restarting));
+    until("the panic", || control.registry().status("topic/fake/orders") == Some(Status::Restarting));
     broker.put(0, "7");
     advance_until(control.clock(), STEP, "the event", || session.turn() == 1);
     assert_eq!(session.of(0), [7]);
     assert_eq!(broker.opened(), [Start::Live, Start::At(vec![(0, 0)])]);
+}
+
+/// Panics the first time it is told, as a listener of somebody else might.
+struct Faulty(AtomicUsize);
+
+impl Listener for Faulty {
+    fn advanced(&self, log: &Arc<EventLog>) {
+        let is_first = log.fill().0 > 0 && self.0.fetch_add(1, Ordering::SeqCst) == 0;
+        assert!(!is_first, "a bug in a listener");
+    }
+}
+
+#[test]
+fn a_panic_between_appending_and_announcing_leaves_no_session_waiting() {
+    let control = control();
+    let broker = FakeBroker::new(1);
+    let log = EventLog::new("orders", Bounds::default());
+    let faulty: Arc<dyn Listener> = Arc::new(Faulty(AtomicUsize::new(0)));
+    log.listen(&faulty);
+    let mut session = Session::subscribe(&log);
+    let topic = Topic::start(&control, broker.clone(), log);
+    until("the reader to read", || topic.state() == State::Reading);
+    assert_eq!(session.turn(), 0);
+    broker.put(0, "7");
+    until("the panic", || control.registry().restarts("topic/fake/orders") == Some(1));
+    // The event is in the log, and nobody has told the session.
+    assert_eq!((topic.log().fill().0, session.turn()), (1, 0));
+    advance_until(control.clock(), STEP, "the event", || session.turn() == 1);
+    assert_eq!(session.of(0), [7]);
 }
 
 #[test]
@@ -178,7 +207,7 @@ fn a_reader_that_always_panics_is_seen_to_have_failed() {
     let broker = FakeBroker::new(1);
     broker.panic_at_next_polls(usize::MAX);
     let topic = Topic::start(&control, broker, EventLog::new("orders", Bounds::default()));
-    advance_until(control.clock(), STEP, "failure", || control.registry().failed() == ["topic/orders"]);
+    advance_until(control.clock(), STEP, "failure", || control.registry().failed() == ["topic/fake/orders"]);
     assert_eq!(control.threads().running(), 0);
     assert_eq!(topic.log().fill().0, 0);
 }
