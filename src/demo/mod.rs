@@ -79,11 +79,15 @@ impl Demo {
     /// # Errors
     /// A sentence that says what did not start and what helps; nothing is left running then.
     pub fn start(options: DemoOptions) -> Result<Self, String> {
+        Self::start_logging(options, "stdout")
+    }
+
+    fn start_logging(options: DemoOptions, access_log: &str) -> Result<Self, String> {
         let folder = write_files().map_err(|cause| format!("cannot write the demo's configuration: {cause}"))?;
         let cluster = Cluster::start(&[(TOPIC, PARTITIONS)])
             .map_err(|cause| format!("cannot start librdkafka's mock cluster: {cause}"))?;
         let services = Services::start(Shop::open(publish_to(&cluster)))?;
-        let environment = environment(&options, &services, &cluster);
+        let environment = environment(&options, access_log, &services, &cluster);
         let file = folder.path().join(CONFIGURATION);
         let gateway = Gateway::start(Options::new(file, environment));
         Ok(Self { gateway: gateway.map_err(|error| advice(&error))?, services, cluster, folder })
@@ -139,10 +143,11 @@ fn write_files() -> std::io::Result<TempDir> {
 
 /// What the configuration's `${env:…}` stand for. The variables of the process are left out: the demo is the same
 /// wherever it runs.
-fn environment(options: &DemoOptions, services: &Services, cluster: &Cluster) -> Environment {
+fn environment(options: &DemoOptions, access_log: &str, services: &Services, cluster: &Cluster) -> Environment {
     let variables = [
         ("PORTOLAN_LISTEN", options.listen.to_string()),
         ("PORTOLAN_ADMIN", options.admin.to_string()),
+        ("PORTOLAN_ACCESS_LOG", access_log.to_owned()),
         ("PORTOLAN_ORDERS", format!("http://{}", services.orders)),
         ("PORTOLAN_SHOP", format!("http://{}", services.shop)),
         ("PORTOLAN_KAFKA", cluster.bootstrap().to_owned()),

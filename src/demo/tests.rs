@@ -1,9 +1,14 @@
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+
 use portolan_config::snapshot::{ApiKind, Snapshot};
 use portolan_config::tree;
 use serde_json::json;
 
 use super::services::tests::{call, orders};
 use super::*;
+
+/// A port of the loopback that the system chooses.
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// The example as a user would load it: without a variable set.
 fn example() -> Snapshot {
@@ -108,8 +113,7 @@ fn every_file_of_the_example_is_carried_by_the_binary() {
 
 #[test]
 fn a_running_demo_keeps_what_it_prints_and_leaves_nothing_behind() {
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let demo = Demo::start(DemoOptions { listen: any, admin: any }).unwrap();
+    let demo = Demo::start_logging(DemoOptions { listen: ANY, admin: ANY }, "off").unwrap();
     let ask = |method: &str, target: &str, key: &str, body: &str| call(demo.gateway(), method, target, key, body);
 
     assert_eq!(orders(&ask("GET", "/orders-api/v3/orders?limit=3", "demo-key", "")), 3);
@@ -136,7 +140,21 @@ fn a_running_demo_keeps_what_it_prints_and_leaves_nothing_behind() {
     let (addresses, folder) = ([demo.gateway(), demo.admin()], demo.folder.path().to_owned());
     demo.stop();
     for address in addresses {
-        assert!(std::net::TcpStream::connect(address).is_err(), "{address} still accepts");
+        assert!(TcpStream::connect(address).is_err(), "{address} still accepts");
     }
     assert!(!folder.exists());
+}
+
+#[test]
+fn an_address_in_use_is_told_with_a_way_out() {
+    let taken = TcpListener::bind(ANY).unwrap();
+    let listen = taken.local_addr().unwrap();
+    let told = Demo::start_logging(DemoOptions { listen, admin: ANY }, "off").err().unwrap();
+    assert_eq!(
+        told,
+        format!(
+            "listen on {listen} for listener `public`: Address already in use (os error 98); \
+             `--listen` and `--admin` take other addresses, port 0 any free port"
+        )
+    );
 }
