@@ -301,6 +301,13 @@ fn escape(buffer: &mut Vec<u8>, text: &str) {
 mod tests {
     use super::*;
 
+    /// Lets the task that hands lines over have its turn.
+    async fn turn() {
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     #[test]
     fn a_line_is_json_whatever_stands_in_it() {
         let mut buffer = Vec::new();
@@ -324,14 +331,10 @@ mod tests {
             log.write(|line| line.number("n", number));
         }
         // All five are one turn's work and so one hand-over, which is beyond the queue as a whole.
-        drop(log);
+        turn().await;
         assert_eq!(counts.dropped(), 5);
-        let log = writer.opener().open();
         log.write(|line| line.number("n", 7));
-        drop(log);
-        // The task that would have handed the line over holds the log until it ran.
-        tokio::task::yield_now().await;
-        tokio::task::yield_now().await;
+        turn().await;
         writer.end();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"n\":7}\n");
         assert_eq!((counts.written(), counts.dropped()), (1, 5));

@@ -1,8 +1,11 @@
 //! Finds the route of a request: host, then a radix tree of paths, then the method. Never a scan over routes.
 
+mod below;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use below::Below;
 use portolan_exchange::{Fault, FaultKind, Method, Operation, Request, Route};
 
 /// Where a request goes, and which operation that is where the head tells it.
@@ -35,8 +38,14 @@ pub struct Router {
     any: Tree,
 }
 
+/// The routes of one host.
 #[derive(Default)]
-struct Tree(matchit::Router<Leaf>);
+struct Tree {
+    // Templates that name a whole path.
+    exact: matchit::Router<Leaf>,
+    // Templates that end with `/**`: matchit knows no tree in which `/a/{b}` and `/a/**` stand beside one another.
+    below: Below,
+}
 
 /// The methods of one path.
 #[derive(Default)]
@@ -71,8 +80,6 @@ impl Router {
         route: Arc<Route>,
         operation: Option<Arc<Operation>>,
     ) -> Result<(), Conflict> {
-        let (patterns, names) = patterns(template)?;
-        let target = Arc::new(Target { route, operation, names });
         let tree = match host {
             None => &mut self.any,
             Some(host) => match host.strip_prefix('*') {
@@ -80,13 +87,17 @@ impl Router {
                 None => self.exact.entry(host.into()).or_default(),
             },
         };
-        for pattern in &patterns {
-            tree.check(pattern, methods)?;
+        match template.strip_suffix("/**") {
+            Some(base) => {
+                let names = base.split('/').filter_map(below::parameter).map(Arc::from).collect();
+                let leaf = tree.below.leaf_mut(base);
+                leaf.add(methods, &Arc::new(Target { route, operation, names }))
+            }
+            None => {
+                let (pattern, names) = by_position(template)?;
+                tree.add(pattern, methods, &Arc::new(Target { route, operation, names }))
+            }
         }
-        for pattern in patterns {
-            tree.add(pattern, methods, &target)?;
-        }
-        Ok(())
     }
 
     /// Finds the route of a request.
@@ -129,46 +140,59 @@ impl Router {
 }
 
 impl Tree {
-    fn check(&self, pattern: &str, methods: &[Method]) -> Result<(), Conflict> {
-        let Some(leaf) = self.leaf(pattern) else { return Ok(()) };
-        let taken = match methods {
-            [] => leaf.every.as_ref(),
-            named => named.iter().find_map(|method| leaf.of(method)),
-        };
-        taken.map_or(Ok(()), |by| Err(Conflict::Taken { by: by.route.name.clone() }))
-    }
-
-    // A pattern matches itself: braces and stars are ordinary bytes of a path.
-    fn leaf(&self, pattern: &str) -> Option<&Leaf> {
-        let found = self.0.at(pattern).ok()?;
-        is_own(&found.params, pattern).then_some(found.value)
-    }
-
     fn add(&mut self, pattern: String, methods: &[Method], target: &Arc<Target>) -> Result<(), Conflict> {
-        if self.leaf(&pattern).is_none() {
-            self.0.insert(pattern.clone(), Leaf::default()).map_err(|error| Conflict::Template(error.to_string()))?;
+        if let Some(leaf) = self.leaf_mut(&pattern) {
+            return leaf.add(methods, target);
         }
-        let leaf = self.0.at_mut(&pattern).expect("the pattern was just added").value;
-        if methods.is_empty() {
-            leaf.every = Some(target.clone());
-        }
-        for method in methods {
-            leaf.methods.push((method.clone(), target.clone()));
-        }
-        Ok(())
+        let mut leaf = Leaf::default();
+        leaf.add(methods, target)?;
+        self.exact.insert(pattern, leaf).map_err(|error| Conflict::Template(error.to_string()))
+    }
+
+    // A pattern matches itself: braces are ordinary bytes of a path.
+    fn leaf_mut(&mut self, pattern: &str) -> Option<&mut Leaf> {
+        let found = self.exact.at_mut(pattern).ok()?;
+        is_own(&found.params, pattern).then_some(found.value)
     }
 
     /// The target of a path and a method; the methods that there are, when this is none of them.
     fn find(&self, path: &str, method: &Method) -> Option<Result<Found, String>> {
-        let found = self.0.at(path).ok()?;
-        let Some(target) = found.value.of(method) else { return Some(Err(found.value.allowed())) };
-        let named = target.names.iter().zip(found.params.iter());
-        let parameters = named.map(|(name, (_, value))| (name.clone(), value.into())).collect();
-        Some(Ok(Found { target: target.clone(), parameters }))
+        let exact = self.exact.at(path).ok().map(|found| {
+            let values = found.params.iter().map(|(_, value)| value);
+            found.value.found(method, values)
+        });
+        match exact {
+            Some(Ok(found)) => Some(Ok(found)),
+            // A path that is known but not for this method may still stand below a route for all of them.
+            Some(Err(allowed)) => Some(self.below.find(path, method).and_then(Result::ok).ok_or(allowed)),
+            None => self.below.find(path, method),
+        }
     }
 }
 
 impl Leaf {
+    fn add(&mut self, methods: &[Method], target: &Arc<Target>) -> Result<(), Conflict> {
+        let taken = match methods {
+            [] => self.every.as_ref(),
+            named => named.iter().find_map(|method| self.methods.iter().find(|(known, _)| known == method).map(|(_, by)| by)),
+        };
+        if let Some(by) = taken {
+            return Err(Conflict::Taken { by: by.route.name.clone() });
+        }
+        if methods.is_empty() {
+            self.every = Some(target.clone());
+        }
+        self.methods.extend(methods.iter().map(|method| (method.clone(), target.clone())));
+        Ok(())
+    }
+
+    /// What is found here for a method; the methods that there are, when this is none of them.
+    fn found<'v>(&self, method: &Method, values: impl Iterator<Item = &'v str>) -> Result<Found, String> {
+        let target = self.of(method).ok_or_else(|| self.allowed())?;
+        let parameters = target.names.iter().zip(values).map(|(name, value)| (name.clone(), value.into())).collect();
+        Ok(Found { target: target.clone(), parameters })
+    }
+
     fn of(&self, method: &Method) -> Option<&Arc<Target>> {
         let exact = self.methods.iter().find(|(known, _)| known == method).map(|(_, target)| target);
         let head_as_get = || match method {
@@ -190,37 +214,26 @@ impl Leaf {
     }
 }
 
-/// The tree's patterns of a template, its parameters named by position.
-fn patterns(template: &str) -> Result<(Vec<String>, Box<[Arc<str>]>), Conflict> {
-    let (template, below) = match template.strip_suffix("/**") {
-        Some(base) => (base, true),
-        None => (template, false),
-    };
+/// A template with its parameters named by position, and their names: two templates may name the same place differently.
+fn by_position(template: &str) -> Result<(String, Box<[Arc<str>]>), Conflict> {
     let mut names = Vec::new();
     let mut pattern = String::new();
     let mut rest = template;
     while let Some(open) = rest.find('{') {
-        let close = rest[open..].find('}').ok_or_else(|| Conflict::Template(format!("`{template}` opens a brace and does not close it")))?;
+        let unclosed = || Conflict::Template(format!("`{template}` opens a brace and does not close it"));
+        let close = rest[open..].find('}').ok_or_else(unclosed)?;
         pattern.push_str(&rest[..open]);
         pattern.push_str(&format!("{{p{}}}", names.len()));
         names.push(Arc::from(&rest[open + 1..open + close]));
         rest = &rest[open + close + 1..];
     }
     pattern.push_str(rest);
-    let mut patterns = Vec::new();
-    if below {
-        patterns.push(format!("{pattern}/"));
-        patterns.push(format!("{pattern}/{{*rest}}"));
-    }
-    if !pattern.is_empty() {
-        patterns.push(pattern);
-    }
-    Ok((patterns, names.into()))
+    Ok((pattern, names.into()))
 }
 
 /// Whether a pattern that was looked up as a path was found as itself, not as a value of another's parameter.
 fn is_own(params: &matchit::Params<'_, '_>, pattern: &str) -> bool {
-    let own = |(name, value): (&str, &str)| value == format!("{{{name}}}") || value == format!("{{*{name}}}");
+    let own = |(name, value): (&str, &str)| value == format!("{{{name}}}");
     let parameters = pattern.matches('{').count();
     params.iter().all(own) && params.len() == parameters
 }
@@ -236,7 +249,7 @@ fn host(authority: &str) -> std::borrow::Cow<'_, str> {
 
 /// Whether a segment is `.` or `..`, written plainly or percent-encoded: an upstream may take it for another path.
 fn has_dot_segment(path: &str) -> bool {
-    if !path.contains("/.") && !path.contains('%') {
+    if !path.contains(['.', '%']) {
         return false;
     }
     path.split(['/', '\\']).any(|segment| {
@@ -282,6 +295,7 @@ mod tests {
         assert_eq!(found(&router, Method::Get, "/orders/7?x=1"), Ok(("one".into(), vec!["id=7".into()])));
         assert_eq!(found(&router, Method::Get, "/orders"), Ok(("below".into(), vec![])));
         assert_eq!(found(&router, Method::Get, "/orders/7/items").unwrap().0, "below");
+        assert_eq!(found(&router, Method::Get, "/orders/").unwrap().0, "below");
         assert_eq!(found(&router, Method::Get, "/elsewhere"), Err("unknown_route".into()));
     }
 
@@ -291,6 +305,21 @@ mod tests {
         for path in ["/", "/a", "/a/b/"] {
             assert_eq!(found(&router, Method::Get, path).unwrap().0, "all", "{path}");
         }
+    }
+
+    #[test]
+    fn the_longest_of_two_routes_for_all_below_goes_first() {
+        let router = router(&[("/a/**", &[], "a"), ("/a/{b}/c/**", &[], "abc"), ("/a/x/**", &[], "ax")]);
+        assert_eq!(found(&router, Method::Get, "/a/1/c/2"), Ok(("abc".into(), vec!["b=1".into()])));
+        assert_eq!(found(&router, Method::Get, "/a/x/c/2").unwrap().0, "ax");
+        assert_eq!(found(&router, Method::Get, "/a/1/d").unwrap().0, "a");
+    }
+
+    #[test]
+    fn a_method_that_a_path_does_not_have_may_be_served_by_a_route_for_all_below() {
+        let router = router(&[("/o/{id}", &[Method::Get], "get"), ("/o/**", &[], "rest")]);
+        assert_eq!(found(&router, Method::Post, "/o/1").unwrap().0, "rest");
+        assert_eq!(found(&router, Method::Get, "/o/1").unwrap().0, "get");
     }
 
     #[test]
