@@ -136,7 +136,8 @@ impl TestGateway {
         wait::until_some(&format!("{lines} lines in the access log"), || {
             let text = fs::read_to_string(&path).unwrap_or_default();
             let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-            let read: Vec<Value> = whole.lines().map(|line| serde_json::from_str(line).expect("a log line is JSON")).collect();
+            let read: Vec<Value> =
+                whole.lines().map(|line| serde_json::from_str(line).expect("a log line is JSON")).collect();
             (read.len() >= lines).then_some(read)
         })
     }
@@ -202,5 +203,7 @@ impl Setup {
 pub fn unindented(text: &str) -> String {
     let depth = |line: &str| line.len() - line.trim_start_matches(' ').len();
     let common = text.lines().filter(|line| !line.trim().is_empty()).map(depth).min().unwrap_or(0);
-    text.lines().map(|line| line.get(common..).unwrap_or_default()).fold(String::new(), |whole, line| whole + line + "\n")
+    text.lines()
+        .map(|line| line.get(common..).unwrap_or_default())
+        .fold(String::new(), |whole, line| whole + line + "\n")
 }

@@ -1,0 +1,110 @@
+//! The real binary in a process of its own.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::wait::{self, Watched};
+
+/// A running `portolan`. It is killed when it is dropped.
+pub struct Binary {
+    child: Child,
+    lines: Watched<Vec<String>>,
+}
+
+/// What a command that ends by itself said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// A command of `portolan` to its end.
+pub fn portolan<S: AsRef<OsStr>>(arguments: &[S]) -> Said {
+    let output = command(arguments).stdin(Stdio::null()).output().expect("the binary was built for this test");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the binary speaks UTF-8");
+    Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+impl Binary {
+    /// Starts a command of `portolan`.
+    pub fn start<S: AsRef<OsStr>>(arguments: &[S]) -> Self {
+        Self::spawn(command(arguments))
+    }
+
+    /// Starts a command with variables of the environment.
+    pub fn start_with<S: AsRef<OsStr>>(arguments: &[S], environment: &[(&str, &str)]) -> Self {
+        let mut command = command(arguments);
+        command.envs(environment.iter().copied());
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary was built for this test");
+        let lines = Watched::default();
+        let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        collect(stdout, lines.clone());
+        collect(stderr, lines.clone());
+        Self { child, lines }
+    }
+
+    /// All lines it has said, on both streams.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.read(Clone::clone)
+    }
+
+    /// Waits for a line that has this text, and gives it.
+    pub fn wait_for_line(&self, text: &str) -> String {
+        let found = wait::until_some(&format!("a line with `{text}`; said: {:#?}", self.lines()), || {
+            self.lines.read(|lines| lines.iter().find(|line| line.contains(text)).cloned())
+        });
+        found
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid =
+            Pid::from_raw(self.child.id().try_into().expect("a process id fits")).expect("a process id is not zero");
+        kill_process(pid, signal).expect("the process is there and ours");
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let lines = self.lines.clone();
+        wait::until_some(&format!("the end of the process; said: {:#?}", lines.read(Clone::clone)), || {
+            self.child.try_wait().expect("the process is ours")
+        })
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command<S: AsRef<OsStr>>(arguments: &[S]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
+    command.args(arguments);
+    command
+}
+
+/// Reads lines on a thread that ends with the process.
+fn collect(stream: impl Read + Send + 'static, lines: Watched<Vec<String>>) {
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines() {
+            let Ok(line) = line else { return };
+            lines.change(|lines| lines.push(line));
+        }
+    });
+}

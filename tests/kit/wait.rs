@@ -1,0 +1,66 @@
+//! Waiting for a condition, with an end and a sentence for when it does not come.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// How long anything may take. Far more than it needs, so that a busy machine fails no test.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+const TURN: Duration = Duration::from_millis(5);
+
+/// Waits until the condition holds.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    until_some(what, || holds().then_some(()));
+}
+
+/// Waits until there is something.
+pub fn until_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..PATIENCE.as_millis() / TURN.as_millis() {
+        if let Some(found) = look() {
+            return found;
+        }
+        thread::park_timeout(TURN);
+    }
+    panic!("waited {PATIENCE:?} in vain: {what}");
+}
+
+/// A value that many look at and wait on.
+#[derive(Default)]
+pub struct Watched<T>(Arc<(Mutex<T>, Condvar)>);
+
+impl<T> Clone for Watched<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Watched<T> {
+    /// Looks at it.
+    pub fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.lock())
+    }
+
+    /// Changes it and wakes who waits.
+    pub fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        let result = change(&mut self.lock());
+        self.0.1.notify_all();
+        result
+    }
+
+    /// Waits until there is something to see in it.
+    pub fn wait<R>(&self, what: &str, mut look: impl FnMut(&T) -> Option<R>) -> R {
+        let mut found = None;
+        let waited = self.0.1.wait_timeout_while(self.lock(), PATIENCE, |value| {
+            found = look(value);
+            found.is_none()
+        });
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        found.unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain: {what}"))
+    }
+
+    // A test that panicked while it looked has failed already; the others go on.
+    fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

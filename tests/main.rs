@@ -1,0 +1,7 @@
+//! The gateway from outside: real sockets, fake upstreams that record, foreign clients, real brokers.
+//!
+//! One binary, so that it links once. [`kit`] has the parts, each module below it a noun of what is tested.
+//! `PORTOLAN_TEST_WAITING=1` makes every policy wait: the whole suite passes both ways.
+
+mod kit;
+mod rest;
