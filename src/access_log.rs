@@ -70,7 +70,9 @@ impl Writer {
             dropped: AtomicU64::new(0),
         });
         let shared = queue.clone();
-        let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write_all(out, &receiver, &shared))?;
+        let thread = std::thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || write_all(out, &receiver, &shared))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 

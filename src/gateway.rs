@@ -182,7 +182,8 @@ impl Gateway {
                 let _ = parts.reload();
             }
         });
-        let reloader = reloader.map_err(|cause| StartError::System { doing: "start the reloading thread".to_owned(), cause })?;
+        let reloader =
+            reloader.map_err(|cause| StartError::System { doing: "start the reloading thread".to_owned(), cause })?;
         self.reloader = Some(reloader);
         let watch = Watch::start(&self.parts.shared.control, "configuration", snapshot.files(), move |_| {
             // One reload that has not begun is as good as two.
@@ -309,7 +310,8 @@ fn bind(snapshot: &Snapshot) -> Result<Bound, StartError> {
         .listeners
         .iter()
         .map(|(name, settings)| {
-            let bound = Listener::bind(settings.clone()).and_then(|listener| listener.address().map(|at| (listener, at)));
+            let bound =
+                Listener::bind(settings.clone()).and_then(|listener| listener.address().map(|at| (listener, at)));
             let (listener, address) = bound.map_err(|cause| StartError::System {
                 doing: format!("listen on {} for listener `{name}`", settings.address),
                 cause,

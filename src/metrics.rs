@@ -94,27 +94,47 @@ impl Metrics {
                 for class in 1..6 {
                     let count = sum(cells, |cell| &cell.status[class]);
                     if count > 0 {
-                        let _ = writeln!(out, "portolan_requests_total{{route=\"{}\",status=\"{class}xx\"}} {count}", label(route));
+                        let _ = writeln!(
+                            out,
+                            "portolan_requests_total{{route=\"{}\",status=\"{class}xx\"}} {count}",
+                            label(route)
+                        );
                     }
                 }
             }
         });
-        counter(out, "portolan_faults_total", "Exchanges that ended with a fault of the gateway, by route and code.", |out| {
-            for (route, cells) in &routes {
-                for kind in FaultKind::ALL {
-                    let count = sum(cells, |cell| &cell.faults[*kind as usize]);
-                    if count > 0 {
-                        let _ = writeln!(out, "portolan_faults_total{{route=\"{}\",code=\"{}\"}} {count}", label(route), kind.code());
+        counter(
+            out,
+            "portolan_faults_total",
+            "Exchanges that ended with a fault of the gateway, by route and code.",
+            |out| {
+                for (route, cells) in &routes {
+                    for kind in FaultKind::ALL {
+                        let count = sum(cells, |cell| &cell.faults[*kind as usize]);
+                        if count > 0 {
+                            let _ = writeln!(
+                                out,
+                                "portolan_faults_total{{route=\"{}\",code=\"{}\"}} {count}",
+                                label(route),
+                                kind.code()
+                            );
+                        }
                     }
                 }
-            }
+            },
+        );
+        per_route(out, &routes, "portolan_cancelled_total", "Exchanges whose client went away.", |cell| {
+            &cell.cancelled
         });
-        per_route(out, &routes, "portolan_cancelled_total", "Exchanges whose client went away.", |cell| &cell.cancelled);
         per_route(out, &routes, "portolan_panics_total", "Exchanges whose own code panicked.", |cell| &cell.panicked);
-        per_route(out, &routes, "portolan_received_bytes_total", "Bytes of content from clients.", |cell| &cell.received);
+        per_route(out, &routes, "portolan_received_bytes_total", "Bytes of content from clients.", |cell| {
+            &cell.received
+        });
         per_route(out, &routes, "portolan_sent_bytes_total", "Bytes of content to clients.", |cell| &cell.sent);
         histogram(out, &routes, "portolan_gateway_seconds", "Time spent in the gateway.", |cell| &cell.gateway);
-        histogram(out, &routes, "portolan_upstream_seconds", "Time until the upstream's head was there.", |cell| &cell.upstream);
+        histogram(out, &routes, "portolan_upstream_seconds", "Time until the upstream's head was there.", |cell| {
+            &cell.upstream
+        });
         self.connections(out);
     }
 
@@ -125,7 +145,10 @@ impl Metrics {
         counter(out, "portolan_connections_total", "Connections accepted.", |out| {
             let _ = writeln!(out, "portolan_connections_total {accepted}");
         });
-        let _ = writeln!(out, "# HELP portolan_connections Connections open.\n# TYPE portolan_connections gauge\nportolan_connections {open}");
+        let _ = writeln!(
+            out,
+            "# HELP portolan_connections Connections open.\n# TYPE portolan_connections gauge\nportolan_connections {open}"
+        );
     }
 
     fn by_route(&self) -> BTreeMap<Arc<str>, Vec<Arc<RouteCells>>> {

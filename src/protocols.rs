@@ -19,12 +19,8 @@ pub enum Contract {
     Events(Arc<portolan_events::Contract>),
 }
 
-/// What is served at one path of an API.
+/// What is served at one place of an API.
 pub struct Mount {
-    /// The path, with the API's prefix.
-    pub template: String,
-    /// The methods; all when empty.
-    pub methods: Vec<Method>,
     /// The operation, where path and method name it.
     pub operation: Option<Arc<Operation>>,
     /// What is spoken to clients.
@@ -35,20 +31,34 @@ pub struct Mount {
     pub rules: Option<Arc<str>>,
 }
 
-/// Reads the contracts of all APIs, in their order.
+/// The contracts of a snapshot.
+pub struct Contracts {
+    /// One for each API, in their order.
+    pub of_apis: Vec<Contract>,
+    /// What is allowed but probably not meant.
+    pub warnings: Diagnostics,
+}
+
+/// Reads the contracts of all APIs.
 ///
 /// # Errors
 /// Every problem of all of them, with its place in the contract's file.
-pub fn read(snapshot: &Snapshot) -> Result<Vec<Contract>, Diagnostics> {
+pub fn read(snapshot: &Snapshot) -> Result<Contracts, Diagnostics> {
     let mut problems = Diagnostics::new();
-    let mut contracts = Vec::new();
+    let mut warnings = Diagnostics::new();
+    let mut of_apis = Vec::new();
     for api in snapshot.apis.values() {
         match read_one(api) {
-            Ok(contract) => contracts.push(contract),
+            Ok(contract) => {
+                if let Contract::Events(contract) = &contract {
+                    warnings.append(contract.warnings.clone());
+                }
+                of_apis.push(contract);
+            }
             Err(found) => problems.append(found),
         }
     }
-    if problems.has_errors() { Err(problems) } else { Ok(contracts) }
+    if problems.has_errors() { Err(problems) } else { Ok(Contracts { of_apis, warnings }) }
 }
 
 fn read_one(api: &Api) -> Result<Contract, Diagnostics> {
@@ -59,8 +69,12 @@ fn read_one(api: &Api) -> Result<Contract, Diagnostics> {
             known_operations(settings, &contract)?;
             Ok(Contract::Rest(Arc::new(contract)))
         }
-        ApiKind::GraphQl(_) => portolan_graphql::contract::read(source).map(|schema| Contract::GraphQl(Arc::new(schema))),
-        ApiKind::AsyncApi(_) => portolan_events::Contract::read(&parse(source)?).map(|contract| Contract::Events(Arc::new(contract))),
+        ApiKind::GraphQl(_) => {
+            portolan_graphql::contract::read(source).map(|schema| Contract::GraphQl(Arc::new(schema)))
+        }
+        ApiKind::AsyncApi(_) => {
+            portolan_events::Contract::read(&parse(source)?).map(|contract| Contract::Events(Arc::new(contract)))
+        }
     }
 }
 
@@ -86,21 +100,32 @@ fn known_operations(settings: &OpenApi, contract: &portolan_rest::Contract) -> R
     if problems.has_errors() { Err(problems) } else { Ok(()) }
 }
 
-/// What an API serves, and where.
+/// Where an API serves: path templates with its prefix, and their methods; all when empty. For a contract of operations one
+/// place for each, in their order.
+pub fn places(api: &Api, contract: &Contract) -> Vec<(String, Vec<Method>)> {
+    let prefix = api.path.trim_end_matches('/');
+    match contract {
+        Contract::Rest(contract) => {
+            let place = |operation: &Arc<portolan_rest::RestOperation>| {
+                (format!("{prefix}{}", operation.path.pattern()), vec![Method::of(operation.method)])
+            };
+            contract.operations.iter().map(place).collect()
+        }
+        Contract::GraphQl(_) => vec![(api.path.clone(), vec![Method::Post])],
+        Contract::Events(_) => vec![(format!("{prefix}/**"), Vec::new())],
+    }
+}
+
+/// What an API serves at each of its [`places`].
 pub fn mount(shared: &Shared, api: &Api, contract: &Contract) -> Vec<Mount> {
     match (&api.kind, contract) {
         (ApiKind::OpenApi(settings), Contract::Rest(contract)) => rest(shared, api, settings, contract),
         (ApiKind::GraphQl(settings), Contract::GraphQl(schema)) => {
             let upstream: Arc<dyn Upstream> = shared.service(&settings.upstream);
             let limits = &settings.limits;
-            vec![Mount {
-                template: api.path.clone(),
-                methods: vec![Method::Post],
-                operation: None,
-                inbound: Arc::new(portolan_graphql::GraphQlInbound::new(schema.clone(), limits, api.max_body)),
-                outbound: Arc::new(portolan_graphql::GraphQlOutbound::new(upstream, &settings.upstream_path)),
-                rules: None,
-            }]
+            let inbound = Arc::new(portolan_graphql::GraphQlInbound::new(schema.clone(), limits, api.max_body));
+            let outbound = Arc::new(portolan_graphql::GraphQlOutbound::new(upstream, &settings.upstream_path));
+            vec![Mount { operation: None, inbound, outbound, rules: None }]
         }
         (ApiKind::AsyncApi(settings), Contract::Events(contract)) => {
             let link = shared.broker(&settings.broker);
@@ -108,24 +133,10 @@ pub fn mount(shared: &Shared, api: &Api, contract: &Contract) -> Vec<Mount> {
                 // The reader begins now, so that the first session finds it at the live end.
                 link.topic(&channel.topic);
             }
-            let sessions = &settings.sessions;
-            let bounds = portolan_events::Settings {
-                max_frame: sessions.max_frame,
-                max_subscriptions: sessions.max_subscriptions,
-                ping_interval: sessions.heartbeat,
-                connect_timeout: sessions.connect_timeout,
-                ..portolan_events::Settings::default()
-            };
+            let bounds = portolan_events::Settings::from(&settings.sessions);
             let inbound = Arc::new(portolan_events::Events::new(contract.clone(), bounds, api.max_body));
             let outbound = Arc::new(portolan_events::Channels::new(contract.clone(), link.clone(), link));
-            vec![Mount {
-                template: format!("{}/**", api.path.trim_end_matches('/')),
-                methods: Vec::new(),
-                operation: None,
-                inbound,
-                outbound,
-                rules: None,
-            }]
+            vec![Mount { operation: None, inbound, outbound, rules: None }]
         }
         _ => unreachable!("a contract is of the kind that its API names"),
     }
@@ -144,7 +155,6 @@ fn rest(shared: &Shared, api: &Api, settings: &OpenApi, contract: &Arc<portolan_
     let through: Arc<dyn Inbound> = Arc::new(RestInbound::new(contract, checks, api.max_body));
     let reading: Arc<dyn Inbound> = Arc::new(RestInbound::new(contract, checks, api.max_body).reading_input());
     let upstream: Arc<dyn Outbound> = Arc::new(HttpOutbound::new(shared.service(&settings.upstream), path));
-    let prefix = api.path.trim_end_matches('/');
     contract
         .operations
         .iter()
@@ -153,14 +163,13 @@ fn rest(shared: &Shared, api: &Api, settings: &OpenApi, contract: &Arc<portolan_
             let (inbound, outbound) = match own.and_then(|rules| rules.graphql.as_ref()) {
                 Some(pair) => {
                     let service: Arc<dyn Upstream> = shared.service(&pair.upstream);
-                    let stored = portolan_graphql::StoredOutbound::new(service, &pair.path, &pair.document, &pair.result);
+                    let stored =
+                        portolan_graphql::StoredOutbound::new(service, &pair.path, &pair.document, &pair.result);
                     (reading.clone(), Arc::new(stored) as Arc<dyn Outbound>)
                 }
                 None => (through.clone(), upstream.clone()),
             };
             Mount {
-                template: format!("{prefix}{}", operation.path.pattern()),
-                methods: vec![Method::of(operation.method)],
                 operation: Some(operation.operation()),
                 inbound,
                 outbound,

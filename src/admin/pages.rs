@@ -65,7 +65,9 @@ async fn metrics(request: HttpRequest, access: web::Data<Access>) -> HttpRespons
 }
 
 async fn routes_page(request: HttpRequest, access: web::Data<Access>) -> HttpResponse {
-    guarded(&request, &access, || HttpResponse::Ok().json(json!({ "routes": access.parts.plans.current.load().routes })))
+    guarded(&request, &access, || {
+        HttpResponse::Ok().json(json!({ "routes": access.parts.plans.current.load().routes }))
+    })
 }
 
 async fn actors(request: HttpRequest, access: web::Data<Access>) -> HttpResponse {
@@ -86,7 +88,8 @@ fn guarded(request: &HttpRequest, access: &Access, page: impl FnOnce() -> HttpRe
     if aws_lc_rs::constant_time::verify_slices_are_equal(shown, token.expose().as_bytes()).is_ok() {
         return page();
     }
-    let mut refused = problem(&Fault::new(FaultKind::CredentialsMissing, "the admin port wants `Authorization: Bearer TOKEN`"));
+    let mut refused =
+        problem(&Fault::new(FaultKind::CredentialsMissing, "the admin port wants `Authorization: Bearer TOKEN`"));
     refused.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer realm=\"admin\""));
     refused
 }

@@ -21,11 +21,8 @@ pub fn demo(listen: SocketAddr, admin: SocketAddr) -> ExitCode {
         }
     };
     print!("{demo}");
-    loop {
-        match signals.next() {
-            Signal::Reload => demo.reload(),
-            Signal::End => break,
-        }
+    while let Signal::Reload = signals.next() {
+        demo.reload();
     }
     println!("stopping");
     demo.stop();

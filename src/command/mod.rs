@@ -32,7 +32,9 @@ enum Command {
     /// Reads the configuration, checks all of it, and serves until Ctrl-C or SIGTERM. A change of the file or of a contract it names, and
     /// SIGHUP, reload it: a document with problems is refused with all of them in the log, and the one before stays in force.
     /// Logs go to standard error, the access log where the configuration says.
-    #[command(after_help = "Example:\n  portolan run -c gateway.yaml\n\nExit codes: 0 ended in good order, 1 did not start, 2 wrong usage.")]
+    #[command(
+        after_help = "Example:\n  portolan run -c gateway.yaml\n\nExit codes: 0 ended in good order, 1 did not start, 2 wrong usage."
+    )]
     Run {
         /// The configuration.
         #[arg(short, long, value_name = "FILE")]
@@ -42,14 +44,18 @@ enum Command {
     ///
     /// Prints every problem with file, line, column and a hint, all at once: unknown keys, wrong values, names that lead
     /// nowhere, and what contracts promise that cannot be kept.
-    #[command(after_help = "Example:\n  portolan check gateway.yaml\n\nExit codes: 0 no problem, 1 problems, 2 wrong usage.")]
+    #[command(
+        after_help = "Example:\n  portolan check gateway.yaml\n\nExit codes: 0 no problem, 1 problems, 2 wrong usage."
+    )]
     Check {
         /// The configuration.
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
     /// Prints the JSON Schema of the configuration, for editors.
-    #[command(after_help = "Example:\n  portolan schema > portolan.schema.json\n\n  # then, first line of gateway.yaml:\n  # yaml-language-server: $schema=./portolan.schema.json")]
+    #[command(
+        after_help = "Example:\n  portolan schema > portolan.schema.json\n\n  # then, first line of gateway.yaml:\n  # yaml-language-server: $schema=./portolan.schema.json"
+    )]
     Schema,
     /// Runs a gateway with everything behind it, in this one process.
     ///
@@ -85,9 +91,15 @@ fn environment() -> Environment {
 /// Our own log, to standard error: one JSON object a line. `PORTOLAN_LOG` sets what is said, as `debug` or `portolan=debug`.
 fn log_to_stderr(default: &str) {
     let filter = environment()("PORTOLAN_LOG").unwrap_or_else(|| default.to_owned());
-    let filter = tracing_subscriber::EnvFilter::try_new(&filter).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let filter =
+        tracing_subscriber::EnvFilter::try_new(&filter).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     // A second start within one process keeps the first subscriber.
-    let _ = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
 }
 
 #[cfg(test)]

@@ -28,12 +28,9 @@ pub fn run(config: PathBuf) -> ExitCode {
         tracing::info!(%listener, %address, "listening");
     }
     tracing::info!(address = %gateway.admin(), "admin port open");
-    loop {
-        match signals.next() {
-            // The reload says itself how it went.
-            Signal::Reload => drop(gateway.reload()),
-            Signal::End => break,
-        }
+    while let Signal::Reload = signals.next() {
+        // The reload says itself how it went.
+        let _ = gateway.reload();
     }
     tracing::info!("stopping");
     gateway.stop();

@@ -87,7 +87,11 @@ async fn run(setup: Setup, ready: SyncSender<io::Result<()>>) {
     #[expect(clippy::disallowed_methods, reason = "the end must come though a test's clock stands still")]
     let ended = tokio::time::timeout(DRAIN, connections.wait()).await;
     if ended.is_err() {
-        tracing::warn!(worker = index, open = connections.len(), "connections were cut when the time to drain was over");
+        tracing::warn!(
+            worker = index,
+            open = connections.len(),
+            "connections were cut when the time to drain was over"
+        );
     }
 }
 

@@ -88,8 +88,12 @@ pub async fn connection(
 type Handover = Rc<Cell<Option<(hyper::upgrade::OnUpgrade, Tunnel)>>>;
 
 /// Drives a connection; when the gateway stops, lets what is under way end within its time.
-async fn drain<C, E>(mut connection: Pin<&mut C>, tell: impl FnOnce(Pin<&mut C>), clock: &Clock, stop: CancellationToken)
-where
+async fn drain<C, E>(
+    mut connection: Pin<&mut C>,
+    tell: impl FnOnce(Pin<&mut C>),
+    clock: &Clock,
+    stop: CancellationToken,
+) where
     C: Future<Output = Result<(), E>>,
     E: std::fmt::Display,
 {
@@ -157,7 +161,10 @@ impl hyper::rt::Timer for ClockTimer {
         Box::pin(ClockSleep(self.0.sleep(duration)))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the library hands over a deadline on its own axis; only the distance counts")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the library hands over a deadline on its own axis; only the distance counts"
+    )]
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
         self.sleep(deadline.saturating_duration_since(Instant::now()))
     }

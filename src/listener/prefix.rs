@@ -53,7 +53,11 @@ impl Prefixed {
 }
 
 impl AsyncRead for Prefixed {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.read < self.len {
             let count = buffer.remaining().min(self.len - self.read);
             let (from, to) = (self.read, self.read + count);
@@ -122,7 +126,10 @@ mod tests {
     async fn the_first_bytes_tell_and_none_is_lost() {
         assert_eq!(told(&[b"GET / HTTP/1.1\r\n\r\n"]).await, (Spoken::Http1, b"GET / HTTP/1.1\r\n\r\n".to_vec()));
         assert_eq!(told(&[b"P", b"OST / HTTP/1.1\r\n\r\n"]).await.0, Spoken::Http1);
-        assert_eq!(told(&[b"PRI * HT", b"TP/2.0\r\n\r\nSM\r\n\r\n", b"x"]).await, (Spoken::Http2, [&PREFACE[..], b"x"].concat()));
+        assert_eq!(
+            told(&[b"PRI * HT", b"TP/2.0\r\n\r\nSM\r\n\r\n", b"x"]).await,
+            (Spoken::Http2, [&PREFACE[..], b"x"].concat())
+        );
         assert_eq!(told(&[b"PRI"]).await, (Spoken::Http1, b"PRI".to_vec()));
     }
 }

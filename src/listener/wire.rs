@@ -10,8 +10,8 @@ use http::header::{HeaderName, HeaderValue};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use portolan_exchange::{
-    Body, BodyError, BodyStream, Fault, FaultKind, Fields, Frame, Method, Request, Response, Size, Target, Version, exchange,
-    upgrade,
+    Body, BodyError, BodyStream, Fault, FaultKind, Fields, Frame, Method, Request, Response, Size, Target, Version,
+    exchange, upgrade,
 };
 
 use crate::pipeline::Tail;
@@ -30,10 +30,7 @@ pub struct Arrival {
 ///
 /// # Errors
 /// A request that can be read in two ways, or that asks for what is not served.
-pub fn request_in(
-    mut received: http::Request<Incoming>,
-    peer: SocketAddr,
-) -> Result<Arrival, Fault> {
+pub fn request_in(mut received: http::Request<Incoming>, peer: SocketAddr) -> Result<Arrival, Fault> {
     let fields = fields_in(received.headers());
     let authority = authority(&received, &fields)?;
     let upgrade = wish(&fields, received.version());
@@ -46,8 +43,10 @@ pub fn request_in(
         _ => Version::Http11,
     };
     let counters = Rc::new(exchange::Bytes::default());
-    let body = if body.is_end_stream() { Body::Empty } else { Body::stream(Received { body, counters: counters.clone() }) };
-    let request = Request { method: Method::of(head.method.as_str()), target, authority, version, fields, body, peer, upgrade };
+    let body =
+        if body.is_end_stream() { Body::Empty } else { Body::stream(Received { body, counters: counters.clone() }) };
+    let request =
+        Request { method: Method::of(head.method.as_str()), target, authority, version, fields, body, peer, upgrade };
     Ok(Arrival { request, counters, promise })
 }
 
@@ -175,7 +174,10 @@ impl http_body::Body for Outgoing {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
         let was_whole = matches!(self.body, Body::Whole(_));
         let frame = std::task::ready!(self.body.poll_frame(context));
         match frame {

@@ -142,16 +142,21 @@ impl Course {
             Body::Stream(_) => {}
         }
         let body = std::mem::take(&mut exchange.request.body);
-        let gathered = clock.until(exchange.deadline, body.collect(cap)).await.map_err(|_| {
-            Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time")
-        })?;
+        let gathered = clock
+            .until(exchange.deadline, body.collect(cap))
+            .await
+            .map_err(|_| Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time"))?;
         match gathered {
             Ok(gathered) => exchange.request.body = Body::whole(gathered.bytes),
             Err(BodyError::TooLarge { cap }) => return Err(too_large(cap)),
             Err(BodyError::Gone) => return Err(Fault::new(FaultKind::ClientGone, "the client closed the connection")),
-            Err(BodyError::Late) => return Err(Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time")),
+            Err(BodyError::Late) => {
+                return Err(Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time"));
+            }
             Err(BodyError::Broken(what)) => {
-                return Err(Fault::new(FaultKind::MalformedBody, "the body broke off or its framing was wrong").because(what));
+                return Err(
+                    Fault::new(FaultKind::MalformedBody, "the body broke off or its framing was wrong").because(what)
+                );
             }
         }
         Ok(())
@@ -238,7 +243,8 @@ impl Course {
             Content::Bytes(body @ Body::Stream(_)) => {
                 let deadline = self.exchange().deadline;
                 let clock = self.worker.clock.clone();
-                let gathered = clock.until(deadline, body.collect(cap)).await.map_err(|_| out_of_time("its reply was read"))?;
+                let gathered =
+                    clock.until(deadline, body.collect(cap)).await.map_err(|_| out_of_time("its reply was read"))?;
                 let gathered = gathered.map_err(|error| {
                     Fault::new(FaultKind::UpstreamBroken, "the service's answer could not be read").because(error)
                 })?;
@@ -257,7 +263,8 @@ impl Course {
             self.note(fault);
         }
         if self.fate.is_none() {
-            self.fate = Some(answer.as_ref().map_or_else(|fault| Outcome::Faulted(fault.kind()), |_| Outcome::Completed));
+            self.fate =
+                Some(answer.as_ref().map_or_else(|fault| Outcome::Faulted(fault.kind()), |_| Outcome::Completed));
         }
         self.end();
         let exchange = self.exchange.take().expect("a course is finished once");

@@ -46,7 +46,13 @@ pub struct Engine {
 
 impl Engine {
     /// An engine on this plan. `seed` makes the request ids of this worker differ from those of others.
-    pub fn new(plans: Arc<Plans>, waiting: Waiting, metrics: Rc<WorkerMetrics>, log: AccessLog, seed: u128) -> Rc<Self> {
+    pub fn new(
+        plans: Arc<Plans>,
+        waiting: Waiting,
+        metrics: Rc<WorkerMetrics>,
+        log: AccessLog,
+        seed: u128,
+    ) -> Rc<Self> {
         let current = RefCell::new(arc_swap::Cache::new(plans.current.clone()));
         Rc::new(Self { plans, current, waiting, metrics, log, ids: Cell::new(seed), panicking: Cell::new(false) })
     }
@@ -62,13 +68,22 @@ impl Engine {
     }
 
     /// Answers one request. Dropping the future cancels the exchange; a panic in its own code is an answer too.
-    pub async fn serve(self: &Rc<Self>, worker: &Rc<Worker>, request: Request, bytes: Rc<Bytes>) -> (Response, Option<Tail>) {
+    pub async fn serve(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        request: Request,
+        bytes: Rc<Bytes>,
+    ) -> (Response, Option<Tail>) {
         let id = self.next_id();
         match guard::guarded(&self.panicking, self.run(worker, id, request, bytes)).await {
             Ok(answered) => answered,
             Err(panic) => {
                 tracing::error!(request_id = %id, panic, "request panicked");
-                (Fault::new(FaultKind::Internal, "the gateway failed while it handled this request").response(&id.to_string()), None)
+                (
+                    Fault::new(FaultKind::Internal, "the gateway failed while it handled this request")
+                        .response(&id.to_string()),
+                    None,
+                )
             }
         }
     }

@@ -9,7 +9,7 @@ use portolan_exchange::{Api, Inbound, Method, Operation, Outbound, Policy, Route
 use serde_json::json;
 
 use super::router::{Conflict, Router};
-use super::{Consumers, Plan, Shared};
+use super::{Consumers, Plan, Shared, nowhere};
 use crate::policy::{ApiKeys, HeaderRules, RateLimits, Subscribed};
 use crate::protocols::{self, Mount};
 
@@ -23,6 +23,11 @@ impl Plan {
     /// Every problem of the contracts, and routes that take the same requests.
     pub fn build(shared: &Arc<Shared>, snapshot: Arc<Snapshot>) -> Result<Self, Diagnostics> {
         let contracts = protocols::read(&snapshot)?;
+        for warnings in [&snapshot.warnings, &contracts.warnings] {
+            if !warnings.is_empty() {
+                tracing::warn!(warnings = %warnings.render(), "configuration has warnings");
+            }
+        }
         let consumers = Arc::new(Consumers::of(&snapshot));
         let mut build = Build {
             shared,
@@ -31,7 +36,7 @@ impl Plan {
             shown: Vec::new(),
             problems: Diagnostics::new(),
         };
-        for (api, contract) in snapshot.apis.values().zip(&contracts) {
+        for (api, contract) in snapshot.apis.values().zip(&contracts.of_apis) {
             build.api(api, contract);
         }
         for route in snapshot.routes.values() {
@@ -43,6 +48,39 @@ impl Plan {
         }
         shared.consumers.store(consumers.clone());
         Ok(Self { router, consumers, routes: shown, snapshot })
+    }
+}
+
+/// Checks what building a plan would refuse, and starts nothing: the contracts, and routes that take the same requests.
+///
+/// # Errors
+/// Every problem. Otherwise what is allowed but probably not meant.
+pub fn check(snapshot: &Snapshot) -> Result<Diagnostics, Diagnostics> {
+    let contracts = protocols::read(snapshot)?;
+    let mut router = Router::default();
+    let mut problems = Diagnostics::new();
+    let mut lay = |host: &Option<String>, template: &str, methods: &[Method], name: &Arc<str>, place: &Place| {
+        if let Err(conflict) = router.add(host.as_deref(), template, methods, nowhere::route(name), None) {
+            problems.push(problem(place, template, conflict));
+        }
+    };
+    for (api, contract) in snapshot.apis.values().zip(&contracts.of_apis) {
+        for (template, methods) in protocols::places(api, contract) {
+            lay(&api.host, &template, &methods, &api.name, &api.place);
+        }
+    }
+    for route in snapshot.routes.values() {
+        let methods: Vec<_> = route.methods.iter().map(|name| Method::of(name)).collect();
+        lay(&route.host, &route.path, &methods, &route.name, &route.place);
+    }
+    if problems.has_errors() { Err(problems) } else { Ok(contracts.warnings) }
+}
+
+fn problem(place: &Place, template: &str, conflict: Conflict) -> Diagnostic {
+    match conflict {
+        Conflict::Taken { by } => Diagnostic::error(place, format!("`{template}` takes the same requests as `{by}`"))
+            .hint("give one of them another path, host or method"),
+        Conflict::Template(why) => Diagnostic::error(place, format!("`{template}` cannot be routed: {why}")),
     }
 }
 
@@ -69,9 +107,11 @@ struct Rules<'a> {
 
 impl<'a> Build<'a> {
     fn api(&mut self, settings: &'a snapshot::Api, contract: &protocols::Contract) {
-        let api = Api { name: settings.name.clone(), version: settings.version.clone(), environment: ENVIRONMENT.into() };
-        for mount in protocols::mount(self.shared, settings, contract) {
-            let Mount { template, methods, operation, inbound, outbound, rules: own } = mount;
+        let api =
+            Api { name: settings.name.clone(), version: settings.version.clone(), environment: ENVIRONMENT.into() };
+        let mounts = protocols::mount(self.shared, settings, contract);
+        for ((template, methods), mount) in protocols::places(settings, contract).into_iter().zip(mounts) {
+            let Mount { operation, inbound, outbound, rules: own } = mount;
             let mut rules = Rules {
                 name: settings.name.clone(),
                 api: Some(api.clone()),
@@ -149,12 +189,7 @@ impl<'a> Build<'a> {
         });
         match self.router.add(rules.host, template, methods, route, operation) {
             Ok(()) => self.shown.push(shown),
-            Err(Conflict::Taken { by }) => {
-                let problem = format!("`{template}` takes the same requests as `{by}`");
-                let problem = Diagnostic::error(rules.place, problem).hint("give one of them another path, host or method");
-                self.problems.push(problem);
-            }
-            Err(Conflict::Template(why)) => self.problems.error(rules.place, format!("`{template}` cannot be routed: {why}")),
+            Err(conflict) => self.problems.push(problem(rules.place, template, conflict)),
         }
     }
 

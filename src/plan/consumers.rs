@@ -78,13 +78,20 @@ impl Consumers {
 
 impl Subscriptions for Consumers {
     fn find(&self, consumer: &str, api: &str, version: &str, environment: &str) -> Option<Arc<Subscription>> {
-        let access =
-            Access { consumer: consumer.into(), api: api.into(), version: version.into(), environment: environment.into() };
+        let access = Access {
+            consumer: consumer.into(),
+            api: api.into(),
+            version: version.into(),
+            environment: environment.into(),
+        };
         self.subscriptions.get(&access).cloned()
     }
 
     fn stands(&self, identity: &Identity) -> bool {
-        self.keys.values().flatten().any(|key| key.credential == identity.credential && key.consumer == identity.consumer)
+        self.keys
+            .values()
+            .flatten()
+            .any(|key| key.credential == identity.credential && key.consumer == identity.consumer)
     }
 }
 

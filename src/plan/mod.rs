@@ -3,10 +3,9 @@
 mod broker;
 mod build;
 mod consumers;
+mod nowhere;
 mod router;
 mod shared;
-#[cfg(test)]
-mod testing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +15,7 @@ use portolan_config::Snapshot;
 use portolan_exchange::{Fault, Request};
 
 pub use broker::BrokerLink;
+pub use build::check;
 pub use consumers::Consumers;
 pub use router::{Found, Router};
 pub use shared::Shared;

@@ -17,8 +17,11 @@ pub struct Target {
     pub operation: Option<Arc<Operation>>,
     // Names of the template's parameters, in order. The tree knows them by position, so that two templates may name the
     // same place differently.
-    names: Box<[Arc<str>]>,
+    names: Names,
 }
+
+/// Names of a template's parameters, in order.
+type Names = Box<[Arc<str>]>;
 
 /// What was found.
 #[derive(Debug)]
@@ -174,7 +177,9 @@ impl Leaf {
     fn add(&mut self, methods: &[Method], target: &Arc<Target>) -> Result<(), Conflict> {
         let taken = match methods {
             [] => self.every.as_ref(),
-            named => named.iter().find_map(|method| self.methods.iter().find(|(known, _)| known == method).map(|(_, by)| by)),
+            named => {
+                named.iter().find_map(|method| self.methods.iter().find(|(known, _)| known == method).map(|(_, by)| by))
+            }
         };
         if let Some(by) = taken {
             return Err(Conflict::Taken { by: by.route.name.clone() });
@@ -215,7 +220,7 @@ impl Leaf {
 }
 
 /// A template with its parameters named by position, and their names: two templates may name the same place differently.
-fn by_position(template: &str) -> Result<(String, Box<[Arc<str>]>), Conflict> {
+fn by_position(template: &str) -> Result<(String, Names), Conflict> {
     let mut names = Vec::new();
     let mut pattern = String::new();
     let mut rest = template;
@@ -264,7 +269,7 @@ mod tests {
     use portolan_exchange::Target as Asked;
 
     use super::*;
-    use crate::plan::testing::route;
+    use crate::plan::nowhere::route;
 
     fn router(templates: &[(&str, &[Method], &str)]) -> Router {
         let mut router = Router::default();

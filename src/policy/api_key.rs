@@ -55,7 +55,10 @@ impl ApiKeys {
         if shown {
             return Err(self.refuse(FaultKind::CredentialsInvalid, "the key is not known"));
         }
-        let detail = format!("a key is needed; send it in {}", self.sources.iter().map(Source::place).collect::<Vec<_>>().join(" or "));
+        let detail = format!(
+            "a key is needed; send it in {}",
+            self.sources.iter().map(Source::place).collect::<Vec<_>>().join(" or ")
+        );
         Err(self.refuse(FaultKind::CredentialsMissing, detail))
     }
 
@@ -125,7 +128,11 @@ impl Source {
             }
             KeyLocation::Cookie(name) => {
                 let cookies = request.fields.get_str("cookie").unwrap_or_default();
-                let kept: Vec<_> = cookies.split(';').map(str::trim).filter(|pair| pair.split('=').next() != Some(name.as_str())).collect();
+                let kept: Vec<_> = cookies
+                    .split(';')
+                    .map(str::trim)
+                    .filter(|pair| pair.split('=').next() != Some(name.as_str()))
+                    .collect();
                 let kept = kept.join("; ");
                 if kept.is_empty() || request.fields.set("cookie", &kept).is_err() {
                     request.fields.remove("cookie");
@@ -165,7 +172,8 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     let mut at = 0;
     while at < bytes.len() {
         let escape = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
-        let decoded = escape.and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let decoded =
+            escape.and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match decoded {
             Some(byte) => {
                 out.push(byte);

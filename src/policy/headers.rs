@@ -11,7 +11,8 @@ pub struct HeaderRules(Vec<Rules>);
 impl HeaderRules {
     /// The policy of these rules; `None` where they change nothing.
     pub fn new(rules: &[&Rules]) -> Option<Self> {
-        let rules: Vec<_> = rules.iter().filter(|rules| ***rules != Rules::default()).map(|rules| (*rules).clone()).collect();
+        let rules: Vec<_> =
+            rules.iter().filter(|rules| ***rules != Rules::default()).map(|rules| (*rules).clone()).collect();
         (!rules.is_empty()).then_some(Self(rules))
     }
 }

@@ -169,7 +169,8 @@ fn tell(fields: &mut Fields, drawn: &[Drawn<'_>], levels: &[Level]) {
     for (drawn, level) in drawn.iter().zip(levels) {
         let separator = if policy.is_empty() { "" } else { ", " };
         let limit = drawn.limit;
-        let _ = write!(policy, "{separator}\"{}\";q={};w={}", limit.name, limit.limit, whole_seconds(limit.every).max(1));
+        let _ =
+            write!(policy, "{separator}\"{}\";q={};w={}", limit.name, limit.limit, whole_seconds(limit.every).max(1));
         let _ = write!(state, "{separator}\"{}\";r={};t={}", limit.name, level.remaining, whole_seconds(level.reset));
     }
     fields.push(b"ratelimit-policy", policy.as_bytes());

@@ -67,7 +67,13 @@ mod tests {
     #[test]
     fn fields_of_one_hop_and_those_connection_names_do_not_go_on() {
         let mut fields = Fields::new();
-        for (name, value) in [("Connection", "close, X-Secret"), ("X-Secret", "1"), ("TE", "trailers"), ("Accept", "a"), ("Upgrade", "b")] {
+        for (name, value) in [
+            ("Connection", "close, X-Secret"),
+            ("X-Secret", "1"),
+            ("TE", "trailers"),
+            ("Accept", "a"),
+            ("Upgrade", "b"),
+        ] {
             fields.add(name, value).unwrap();
         }
         strip(&mut fields);

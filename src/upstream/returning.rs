@@ -80,7 +80,9 @@ impl BodyStream for Returning {
                     Ok(data) => Frame::Data(data),
                     Err(frame) => match frame.into_trailers() {
                         Ok(trailers) => Frame::Trailers(fields_in(&trailers)),
-                        Err(_) => return Poll::Ready(Some(Err(BodyError::Broken("a frame of an unknown kind".to_owned())))),
+                        Err(_) => {
+                            return Poll::Ready(Some(Err(BodyError::Broken("a frame of an unknown kind".to_owned()))));
+                        }
                     },
                 };
                 // A body of known length is not asked again after its last byte.

@@ -87,14 +87,22 @@ impl Service {
     fn choose(&self) -> Option<&Endpoint> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let count = self.endpoints.len();
-        (0..count).map(|step| turn.wrapping_add(step) % count).find(|at| self.is_healthy(*at)).map(|at| &self.endpoints[at])
+        (0..count)
+            .map(|step| turn.wrapping_add(step) % count)
+            .find(|at| self.is_healthy(*at))
+            .map(|at| &self.endpoints[at])
     }
 
     fn is_healthy(&self, at: usize) -> bool {
         self.health.as_ref().is_none_or(|health| health.view.is_healthy(at))
     }
 
-    async fn call(&self, worker: &Rc<Worker>, exchange: &mut Exchange, mut request: Request) -> Result<Response, Fault> {
+    async fn call(
+        &self,
+        worker: &Rc<Worker>,
+        exchange: &mut Exchange,
+        mut request: Request,
+    ) -> Result<Response, Fault> {
         let now = worker.clock.now();
         let permit = match &self.breaker {
             Some(breaker) => Some(breaker.admit(now).map_err(|open| self.circuit_open(open.retry_after))?),
@@ -120,14 +128,21 @@ impl Service {
     }
 
     /// Sends the request on a connection kept or made, and waits for the head of the response.
-    async fn exchange(&self, worker: &Rc<Worker>, endpoint: &Endpoint, deadline: Moment, request: Request) -> Result<Response, Fault> {
+    async fn exchange(
+        &self,
+        worker: &Rc<Worker>,
+        endpoint: &Endpoint,
+        deadline: Moment,
+        request: Request,
+    ) -> Result<Response, Fault> {
         let pools = worker.local(Pools::default);
         let deadline = deadline.min(worker.clock.now().after(self.settings.timeouts.request));
         let idempotent = is_idempotent(&request.method);
         let mut message = wire::request_out(request).map_err(|cause| {
             Fault::new(FaultKind::BadRequest, "the request cannot be passed on as it is").because(cause)
         })?;
-        let oldest = Moment::from_nanos(worker.clock.now().as_nanos().saturating_sub(nanos(self.settings.timeouts.idle)));
+        let oldest =
+            Moment::from_nanos(worker.clock.now().as_nanos().saturating_sub(nanos(self.settings.timeouts.idle)));
         if let Some(kept) = pools.take(endpoint.id, oldest) {
             let again = idempotent.then(|| message.body().again()).flatten().map(|body| copy_of(&message, body));
             match self.send(worker, &pools, endpoint, deadline, kept, message).await {
@@ -165,7 +180,8 @@ impl Service {
                 None => self.no_answer(endpoint, &error.into_error()),
             })
         };
-        let received = worker.clock.until(first_byte, sending).await.map_err(|_| Failed::Fault(self.timed_out(endpoint)))??;
+        let received =
+            worker.clock.until(first_byte, sending).await.map_err(|_| Failed::Fault(self.timed_out(endpoint)))??;
         let place = Return {
             pools: pools.clone(),
             endpoint: endpoint.id,
@@ -193,8 +209,11 @@ impl Service {
         let bound = self.settings.pool.max_connections;
         let open = Open::counted(self.open.clone());
         if open.count() > bound {
-            return Err(Fault::new(FaultKind::Overloaded, format!("all {bound} connections to `{}` are in use", self.settings.name))
-                .retry_after(Duration::from_secs(1)));
+            return Err(Fault::new(
+                FaultKind::Overloaded,
+                format!("all {bound} connections to `{}` are in use", self.settings.name),
+            )
+            .retry_after(Duration::from_secs(1)));
         }
         let limit = deadline.min(worker.clock.now().after(self.settings.timeouts.connect));
         let connecting = connect(&endpoint.host, endpoint.port);
@@ -203,7 +222,8 @@ impl Service {
             Ok(Err(error)) => return Err(self.unreachable(endpoint, error)),
             Err(_) => return Err(self.unreachable(endpoint, "no connection within its time")),
         };
-        let handshake = hyper::client::conn::http1::Builder::new().max_headers(MAX_FIELDS).handshake(TokioIo::new(stream));
+        let handshake =
+            hyper::client::conn::http1::Builder::new().max_headers(MAX_FIELDS).handshake(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(|error| self.unreachable(endpoint, error))?;
         tokio::task::spawn_local(async move {
             // What went wrong is told to whoever waits for the answer; an idle connection that breaks is forgotten.
@@ -240,7 +260,9 @@ impl Service {
         }
         if error.is_user() {
             // The body of the request broke off: its client went away or sent too much.
-            return Failed::Fault(Fault::new(FaultKind::ClientGone, "the request broke off before its end").because(cause));
+            return Failed::Fault(
+                Fault::new(FaultKind::ClientGone, "the request broke off before its end").because(cause),
+            );
         }
         let detail = format!("`{}` closed the connection before it answered", self.settings.name);
         Failed::NoAnswer(Fault::new(FaultKind::UpstreamBroken, detail).because(cause))

@@ -60,7 +60,10 @@ impl http_body::Body for Sent {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
         self.0.poll_frame(context).map(|frame| {
             frame.map(|frame| {
                 frame.map(|frame| match frame {
@@ -68,7 +71,9 @@ impl http_body::Body for Sent {
                     Frame::Trailers(fields) => {
                         let mut map = http::HeaderMap::new();
                         for (name, value) in fields.iter() {
-                            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+                            if let (Ok(name), Ok(value)) =
+                                (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+                            {
                                 map.append(name, value);
                             }
                         }

@@ -41,7 +41,12 @@ impl Below {
         self.deepest(&segments, &mut Vec::new(), method)
     }
 
-    fn deepest<'p>(&self, segments: &[&'p str], values: &mut Vec<&'p str>, method: &Method) -> Option<Result<Found, String>> {
+    fn deepest<'p>(
+        &self,
+        segments: &[&'p str],
+        values: &mut Vec<&'p str>,
+        method: &Method,
+    ) -> Option<Result<Found, String>> {
         let mut not_allowed = None;
         if let Some((first, rest)) = segments.split_first() {
             let known = values.len();

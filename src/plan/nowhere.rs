@@ -1,4 +1,4 @@
-//! A route for the router's own tests.
+//! A route that leads nowhere: for checking where routes stand without starting what they lead to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ impl Outbound for Nowhere {
     }
 
     fn call<'a>(&'a self, _: &'a std::rc::Rc<Worker>, _: &'a mut Exchange) -> LocalBoxFuture<'a, Answer> {
-        Box::pin(std::future::ready(Err(Fault::new(FaultKind::UnknownRoute, "nowhere"))))
+        Box::pin(std::future::ready(Err(Fault::new(FaultKind::UnknownRoute, "this route leads nowhere"))))
     }
 }
 
