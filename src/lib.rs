@@ -14,6 +14,7 @@ pub mod plan;
 pub mod policy;
 pub mod protocols;
 pub mod upstream;
+mod wire;
 
 pub use gateway::{Gateway, Options, StartError};
 pub use pipeline::Waiting;

@@ -20,8 +20,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::pipeline::Engine;
 
-pub use wire::broken;
-
 /// A listening socket, shared by all workers.
 pub struct Listener {
     settings: Arc<Settings>,

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use portolan_exchange::{
@@ -15,6 +14,7 @@ use portolan_exchange::{
 };
 
 use crate::pipeline::Tail;
+use crate::wire::{broken, fields_in, fields_out, frame_in, frame_out};
 
 /// A request that arrived.
 pub struct Arrival {
@@ -94,26 +94,6 @@ fn wish(fields: &Fields, version: http::Version) -> Option<Box<dyn upgrade::Upgr
     Some(Box::new(Wish(protocol.to_ascii_lowercase())))
 }
 
-fn fields_in(map: &http::HeaderMap) -> Fields {
-    let bytes = map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    let mut fields = Fields::with_capacity(map.len(), bytes);
-    for (name, value) in map {
-        fields.push(name.as_str().as_bytes(), value.as_bytes());
-    }
-    fields
-}
-
-/// Our fields as the wire library wants them. A field that cannot stand in a head is left out.
-fn fields_out(fields: &Fields) -> http::HeaderMap {
-    let mut map = http::HeaderMap::with_capacity(fields.len());
-    for (name, value) in fields.iter() {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            map.append(name, value);
-        }
-    }
-    map
-}
-
 /// A received body; its bytes are counted as they are read.
 struct Received {
     body: Incoming,
@@ -125,34 +105,18 @@ impl BodyStream for Received {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
         Poll::Ready(match frame {
             None => None,
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => {
+            Some(Ok(frame)) => Some(frame_in(frame).inspect(|frame| {
+                if let Frame::Data(data) = frame {
                     let received = &self.counters.received;
                     received.set(received.get() + data.len() as u64);
-                    Some(Ok(Frame::Data(data)))
                 }
-                Err(frame) => match frame.into_trailers() {
-                    Ok(trailers) => Some(Ok(Frame::Trailers(fields_in(&trailers)))),
-                    Err(_) => Some(Err(BodyError::Broken("a frame of an unknown kind".to_owned()))),
-                },
-            },
+            })),
             Some(Err(error)) => Some(Err(broken(&error))),
         })
     }
 
     fn size(&self) -> Size {
         self.body.size_hint().exact().map_or(Size::Unknown, Size::Exact)
-    }
-}
-
-/// What a body of the wire library broke off with.
-pub fn broken(error: &hyper::Error) -> BodyError {
-    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        BodyError::Gone
-    } else if error.is_timeout() {
-        BodyError::Late
-    } else {
-        BodyError::Broken(error.to_string())
     }
 }
 
@@ -191,7 +155,7 @@ impl http_body::Body for Outgoing {
                 }
                 Poll::Ready(Some(Ok(http_body::Frame::data(data))))
             }
-            Some(Ok(Frame::Trailers(fields))) => Poll::Ready(Some(Ok(http_body::Frame::trailers(fields_out(&fields))))),
+            Some(Ok(trailers)) => Poll::Ready(Some(Ok(frame_out(trailers)))),
             Some(Err(error)) => {
                 if let Some(tail) = self.tail.take() {
                     tail.broke(&error);

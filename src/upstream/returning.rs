@@ -11,7 +11,7 @@ use portolan_exchange::clock::Sleep;
 use portolan_exchange::{BodyError, BodyStream, Clock, Frame, Size};
 
 use super::pool::{Pooled, Pools};
-use super::wire::fields_in;
+use crate::wire::{broken, frame_in};
 
 /// Where a connection goes when its response was read.
 pub struct Return {
@@ -73,25 +73,16 @@ impl BodyStream for Returning {
             }
             Some(Err(error)) => {
                 this.place = None;
-                Some(Err(crate::listener::broken(&error)))
+                Some(Err(broken(&error)))
             }
             Some(Ok(frame)) => {
-                let frame = match frame.into_data() {
-                    Ok(data) => Frame::Data(data),
-                    Err(frame) => match frame.into_trailers() {
-                        Ok(trailers) => Frame::Trailers(fields_in(&trailers)),
-                        Err(_) => {
-                            return Poll::Ready(Some(Err(BodyError::Broken("a frame of an unknown kind".to_owned()))));
-                        }
-                    },
-                };
                 // A body of known length is not asked again after its last byte.
                 if http_body::Body::is_end_stream(&this.body)
                     && let Some(place) = this.place.take()
                 {
                     place.put();
                 }
-                Some(Ok(frame))
+                Some(frame_in(frame))
             }
         })
     }

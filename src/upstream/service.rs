@@ -1,12 +1,14 @@
 //! One service: its endpoints, its breaker, and calls to it.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::{Either, select};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use portolan_actors::breaker::{Breaker, Verdict};
@@ -21,6 +23,7 @@ use super::hop;
 use super::pool::{Open, Pooled, Pools};
 use super::returning::{Return, Returning};
 use super::wire::{self, Sent};
+use crate::wire::fields_in;
 
 /// A service behind the gateway. Lives as long as its settings do not change: reloads do not touch it.
 pub struct Service {
@@ -168,9 +171,9 @@ impl Service {
         endpoint: &Endpoint,
         deadline: Moment,
         mut connection: Pooled,
-        message: http::Request<Sent>,
+        mut message: http::Request<Sent>,
     ) -> Result<Response, Failed> {
-        let first_byte = deadline.min(worker.clock.now().after(self.settings.timeouts.first_byte));
+        let ended = message.body_mut().ended();
         let sending = async {
             if connection.sender().ready().await.is_err() {
                 return Err(Failed::Unsent(Box::new(message)));
@@ -180,8 +183,19 @@ impl Service {
                 None => self.no_answer(endpoint, &error.into_error()),
             })
         };
-        let received =
-            worker.clock.until(first_byte, sending).await.map_err(|_| Failed::Fault(self.timed_out(endpoint)))??;
+        // The time for the first byte runs from the end of the request: an upload may take longer than an answer.
+        let late = async {
+            let _ = ended.await;
+            worker.clock.sleep(self.settings.timeouts.first_byte).await;
+        };
+        let answered = {
+            let (sending, late) = (pin!(sending), pin!(late));
+            match worker.clock.until(deadline, select(sending, late)).await {
+                Ok(Either::Left((received, _))) => received,
+                Ok(Either::Right(_)) | Err(_) => Err(Failed::Fault(self.timed_out(endpoint))),
+            }
+        };
+        let received = answered?;
         let place = Return {
             pools: pools.clone(),
             endpoint: endpoint.id,
@@ -195,7 +209,7 @@ impl Service {
     fn response_in(&self, received: http::Response<Incoming>, place: Return) -> Response {
         let (head, body) = received.into_parts();
         let mut response = Response::new(head.status.as_u16());
-        response.fields = wire::fields_in(&head.headers);
+        response.fields = fields_in(&head.headers);
         hop::strip(&mut response.fields);
         if http_body::Body::is_end_stream(&body) {
             place.put();

@@ -4,8 +4,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
-use portolan_exchange::{Body, BodyError, Fields, Frame, Request, Size};
+use portolan_exchange::{Body, BodyError, Frame, Request, Size};
+use tokio::sync::oneshot;
+
+use crate::wire::{fields_out, frame_out};
 
 /// A request as the wire library wants it.
 ///
@@ -14,41 +16,38 @@ use portolan_exchange::{Body, BodyError, Fields, Frame, Request, Size};
 pub fn request_out(request: Request) -> Result<http::Request<Sent>, String> {
     let method = http::Method::from_bytes(request.method.as_str().as_bytes()).map_err(|error| error.to_string())?;
     let target = http::Uri::try_from(request.target.as_str()).map_err(|error| error.to_string())?;
-    let mut out = http::Request::new(Sent(request.body));
+    let mut out = http::Request::new(Sent::of(request.body));
     *out.method_mut() = method;
     *out.uri_mut() = target;
-    let map = out.headers_mut();
-    map.reserve(request.fields.len());
-    for (name, value) in request.fields.iter() {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            map.append(name, value);
-        }
-    }
+    *out.headers_mut() = fields_out(&request.fields);
     Ok(out)
 }
 
-/// The fields of a response.
-pub fn fields_in(map: &http::HeaderMap) -> Fields {
-    let bytes = map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    let mut fields = Fields::with_capacity(map.len(), bytes);
-    for (name, value) in map {
-        fields.push(name.as_str().as_bytes(), value.as_bytes());
-    }
-    fields
-}
-
 /// A request's body on its way to the upstream.
-pub struct Sent(Body);
+pub struct Sent {
+    body: Body,
+    // Dropped with the last piece: then the time for the first byte of the answer begins.
+    end: Option<oneshot::Sender<()>>,
+}
 
 impl Sent {
     /// A body to be sent.
     pub fn of(body: Body) -> Self {
-        Self(body)
+        Self { body, end: None }
+    }
+
+    /// Resolves when the body has ended, or is not read any more.
+    pub fn ended(&mut self) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        if !matches!(self.body, Body::Empty) {
+            self.end = Some(tell);
+        }
+        told
     }
 
     /// Whether the body could be sent once more: there is none, or all of it is here.
     pub fn again(&self) -> Option<Body> {
-        match &self.0 {
+        match &self.body {
             Body::Empty => Some(Body::Empty),
             Body::Whole(bytes) => Some(Body::Whole(bytes.clone())),
             Body::Stream(_) => None,
@@ -64,32 +63,21 @@ impl http_body::Body for Sent {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
-        self.0.poll_frame(context).map(|frame| {
-            frame.map(|frame| {
-                frame.map(|frame| match frame {
-                    Frame::Data(data) => http_body::Frame::data(data),
-                    Frame::Trailers(fields) => {
-                        let mut map = http::HeaderMap::new();
-                        for (name, value) in fields.iter() {
-                            if let (Ok(name), Ok(value)) =
-                                (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
-                            {
-                                map.append(name, value);
-                            }
-                        }
-                        http_body::Frame::trailers(map)
-                    }
-                })
-            })
-        })
+        let whole = matches!(self.body, Body::Whole(_));
+        let frame = std::task::ready!(self.body.poll_frame(context));
+        // A body in one piece ends with it; any other with its end, its trailers or its failure.
+        if whole || !matches!(frame, Some(Ok(Frame::Data(_)))) || self.body.size() == Size::Exact(0) {
+            self.end = None;
+        }
+        Poll::Ready(frame.map(|frame| frame.map(frame_out)))
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.0, Body::Empty)
+        matches!(self.body, Body::Empty)
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        match self.0.size() {
+        match self.body.size() {
             Size::Exact(size) => http_body::SizeHint::with_exact(size),
             Size::Unknown => http_body::SizeHint::default(),
         }
