@@ -121,7 +121,8 @@ pub struct EventLog {
 
 #[derive(Default)]
 struct Ring {
-    events: VecDeque<Arc<Event>>,
+    // `None` is a hole of unknown size: it has a sequence number like an event, so that each cursor meets it once.
+    events: VecDeque<Option<Arc<Event>>>,
     bytes: usize,
     // The sequence number of `events[0]`.
     first: u64,
@@ -150,8 +151,8 @@ pub struct Batch {
 /// A hole in what a cursor read: always announced, never silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// How many events are missing.
-    pub count: u64,
+    /// How many events are missing; `None` where nobody can know: the broker lost the reader's place.
+    pub count: Option<u64>,
 }
 
 impl EventLog {
@@ -185,19 +186,28 @@ impl EventLog {
     /// Reads on from a cursor: at most `events` events, and no more once `bytes` bytes of values were read.
     pub fn read(&self, cursor: &mut Cursor, events: usize, bytes: usize) -> Batch {
         let ring = lock(&self.ring);
-        let gap = (cursor.0 < ring.first).then(|| Gap { count: ring.first - cursor.0 });
+        let mut gap = (cursor.0 < ring.first).then(|| Gap { count: Some(ring.first - cursor.0) });
         let from = cursor.0.max(ring.first);
         let skip = usize::try_from(from - ring.first).expect("a cursor is not beyond the log it was made by");
         let mut taken = Vec::new();
+        let mut passed = 0;
         let mut weight = 0;
-        for event in ring.events.iter().skip(skip).take(events) {
-            taken.push(event.clone());
-            weight += event.record.value.as_ref().map_or(0, Bytes::len);
-            if weight >= bytes {
+        for slot in ring.events.iter().skip(skip) {
+            match slot {
+                // A hole behind events is left for the next read, which begins with it.
+                None if taken.is_empty() => gap = Some(Gap { count: None }),
+                None => break,
+                Some(event) => {
+                    taken.push(event.clone());
+                    weight += event.record.value.as_ref().map_or(0, Bytes::len);
+                }
+            }
+            passed += 1;
+            if taken.len() >= events || weight >= bytes {
                 break;
             }
         }
-        *cursor = Cursor(from + taken.len() as u64);
+        *cursor = Cursor(from + passed);
         Batch { gap, events: taken }
     }
 
@@ -220,10 +230,10 @@ impl EventLog {
             *next = record.offset + 1;
             let event = Event::new(record);
             ring.bytes += event.weight();
-            ring.events.push_back(Arc::new(event));
+            ring.events.push_back(Some(Arc::new(event)));
             while ring.events.len() > 1 && (ring.events.len() > self.bounds.events || ring.bytes > self.bounds.bytes) {
                 let oldest = ring.events.pop_front().expect("the ring has more than one event");
-                ring.bytes -= oldest.weight();
+                ring.bytes -= oldest.map_or(0, |event| event.weight());
                 ring.first += 1;
             }
         }
@@ -258,9 +268,12 @@ impl EventLog {
         lock(&self.ring).next_offsets.iter().map(|(partition, offset)| (*partition, *offset)).collect()
     }
 
-    /// The reader's: the topic was made anew; its offsets begin again. What was read stays readable.
+    /// The reader's: the broker lost its place, or made the topic anew; offsets begin again. What was read stays readable, and
+    /// every cursor is told of a hole behind it.
     pub fn forget_positions(&self) {
-        lock(&self.ring).next_offsets.clear();
+        let mut ring = lock(&self.ring);
+        ring.next_offsets.clear();
+        ring.events.push_back(None);
     }
 
     /// Tells whoever listens that there is more to read.
@@ -433,7 +446,7 @@ mod tests {
         let batch = log.read(cursor, 100, usize::MAX);
         let values =
             batch.events.iter().map(|event| String::from_utf8(event.record.value.clone().unwrap().to_vec()).unwrap());
-        (batch.gap.map(|gap| gap.count), values.collect())
+        (batch.gap.map(|gap| gap.count.unwrap_or(u64::MAX)), values.collect())
     }
 
     #[test]
@@ -463,6 +476,21 @@ mod tests {
         log.append((0..10).map(|offset| record(0, offset)).collect());
         assert_eq!(read(&log, &mut cursor), (Some(7), vec!["0:7".into(), "0:8".into(), "0:9".into()]));
         assert_eq!(log.fill().0, 3);
+    }
+
+    #[test]
+    fn a_lost_place_is_a_hole_that_each_cursor_meets_once() {
+        let log = EventLog::new("t", Bounds::default());
+        let mut early = log.live();
+        log.append(vec![record(0, 7)]);
+        log.forget_positions();
+        let mut late = log.live();
+        log.begin(&[(0, 1)]);
+        log.append(vec![record(0, 1)]);
+        assert_eq!(read(&log, &mut early), (None, vec!["0:7".into()]));
+        assert_eq!(read(&log, &mut early), (Some(u64::MAX), vec!["0:1".into()]));
+        assert_eq!(read(&log, &mut early), (None, vec![]));
+        assert_eq!(read(&log, &mut late), (None, vec!["0:1".into()]));
     }
 
     #[test]

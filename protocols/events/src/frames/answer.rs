@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use portolan_exchange::Fault;
-use portolan_exchange::events::Placed;
+use portolan_exchange::events::{Gap, Placed};
 use portolan_websocket::frame::{Opcode, put_header};
 use serde::{Serialize, Serializer};
 
@@ -98,15 +98,16 @@ pub enum Answer<'a> {
     Gap {
         /// The number of the subscription.
         ch: u32,
-        /// Why: `slow`.
+        /// Why: `slow`, or `retention` when the broker no longer had what came next.
         reason: &'static str,
         /// The last event before the hole, where there was one.
         #[serde(skip_serializing_if = "Option::is_none")]
         from: Option<String>,
         /// The first event after it.
         to: String,
-        /// How many events are missing.
-        count: u64,
+        /// How many events are missing, where that is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        count: Option<u64>,
     },
     /// A command was refused.
     Error {
@@ -190,9 +191,10 @@ impl<'a> Answer<'a> {
     }
 
     /// A hole between two events, each given by partition and offset.
-    pub fn gap(ch: u32, from: Option<(i32, i64)>, to: (i32, i64), count: u64) -> Self {
+    pub fn gap(ch: u32, from: Option<(i32, i64)>, to: (i32, i64), gap: Gap) -> Self {
         let from = from.map(|(partition, offset)| position(partition, offset));
-        Self::Gap { ch, reason: "slow", from, to: position(to.0, to.1), count }
+        let reason = if gap.count.is_some() { "slow" } else { "retention" };
+        Self::Gap { ch, reason, from, to: position(to.0, to.1), count: gap.count }
     }
 
     /// Appends the frame, WebSocket header included.
@@ -246,7 +248,7 @@ mod tests {
             (Answer::Unsubscribed { id: Some(2), ch: 1 }, r#"{"type":"unsubscribed","id":2,"ch":1}"#),
             (Answer::published(Some(3), placed), r#"{"type":"published","id":3,"partition":2,"offset":17,"ts":5}"#),
             (
-                Answer::gap(1, Some((0, 4)), (2, 9), 31),
+                Answer::gap(1, Some((0, 4)), (2, 9), Gap { count: Some(31) }),
                 r#"{"type":"gap","ch":1,"reason":"slow","from":"0:4","to":"2:9","count":31}"#,
             ),
             (

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use portolan_exchange::events::{Cursor, Event, EventLog, View};
+use portolan_exchange::events::{Cursor, Event, EventLog, Gap, View};
 use portolan_websocket::frame::{HEADER_MAX, Opcode, put_header};
 use serde_json::json;
 
@@ -30,8 +30,8 @@ pub(super) struct Feed {
     lead: Bytes,
     /// Read from the log, and not yet sent for want of room; at most [`TURN`].
     ahead: VecDeque<Arc<Event>>,
-    /// Events that were lost before the next one.
-    lost: u64,
+    /// What is missing before the next event.
+    missing: Option<Gap>,
     /// Where the last event sent stands.
     last: Option<(i32, i64)>,
     delivered: u64,
@@ -56,28 +56,37 @@ impl Feed {
             lead.push_str(&serde_json::Value::from(&**name).to_string());
             lead.push(',');
         }
-        Self { ch, channel, log, cursor, lead: lead.into(), ahead: VecDeque::new(), lost: 0, last: None, delivered: 0 }
+        Self {
+            ch,
+            channel,
+            log,
+            cursor,
+            lead: lead.into(),
+            ahead: VecDeque::new(),
+            missing: None,
+            last: None,
+            delivered: 0,
+        }
     }
 
     /// Appends up to one turn of events, one frame each: the bytes of a frame are the same in every session.
     pub(super) fn take(&mut self, out: &mut BytesMut) -> Taken {
         if self.ahead.is_empty() {
             let batch = self.log.read(&mut self.cursor, TURN, OUT_TARGET.saturating_sub(out.len()).max(1));
-            self.lost += batch.gap.map_or(0, |gap| gap.count);
+            self.missing = both(self.missing, batch.gap);
             self.ahead.extend(batch.events);
         }
         let mut taken = Taken::Nothing;
         while let Some(event) = self.ahead.front() {
             let object = event.encoded(View::Native, event::encode);
-            let need =
-                HEADER_MAX + self.lead.len() + object.len() + TAIL.len() + if self.lost > 0 { GAP_ROOM } else { 0 };
+            let gap_room = if self.missing.is_some() { GAP_ROOM } else { 0 };
+            let need = HEADER_MAX + self.lead.len() + object.len() + TAIL.len() + gap_room;
             if !out.is_empty() && out.len() + need > OUT_MAX {
                 return Taken::NoRoom;
             }
             let at = (event.record.partition, event.record.offset);
-            if self.lost > 0 {
-                Answer::gap(self.ch, self.last, at, self.lost).put(out);
-                self.lost = 0;
+            if let Some(gap) = self.missing.take() {
+                Answer::gap(self.ch, self.last, at, gap).put(out);
             }
             // The object's own brace is the last byte of the lead.
             let object = &object[1..];
@@ -101,5 +110,13 @@ impl Feed {
             "lag": self.log.lag(self.cursor) + self.ahead.len() as u64,
             "delivered": self.delivered,
         })
+    }
+}
+
+/// Two holes with no event between them are one; its size is known when both are.
+fn both(one: Option<Gap>, other: Option<Gap>) -> Option<Gap> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(Gap { count: one.count.zip(other.count).map(|(one, other)| one + other) }),
+        (one, other) => one.or(other),
     }
 }
