@@ -3,5 +3,6 @@
 //! One binary, so that it links once. [`kit`] has the parts, each module below it a noun of what is tested.
 //! `PORTOLAN_TEST_WAITING=1` makes every policy wait: the whole suite passes both ways.
 
+mod events;
 mod kit;
 mod rest;

@@ -6,6 +6,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use portolan::{Gateway, Options, StartError};
@@ -114,6 +116,20 @@ impl TestGateway {
         });
     }
 
+    /// Lets time pass, some five times as fast as outside, until the guard is dropped. For what waits on a foreign part and on
+    /// a timer in turn.
+    pub fn let_time_pass(&self) -> TimePasses {
+        let running = Arc::new(AtomicBool::new(true));
+        let (clock, goes_on) = (self.clock.clone(), running.clone());
+        let thread = thread::spawn(move || {
+            while goes_on.load(Ordering::Relaxed) {
+                clock.advance(Duration::from_millis(50));
+                thread::park_timeout(Duration::from_millis(10));
+            }
+        });
+        TimePasses { running, thread: Some(thread) }
+    }
+
     /// Writes the configuration anew, with the placeholders filled in by the caller, and reloads it.
     pub fn reload(&self, configuration: &str) -> Result<(), String> {
         fs::write(&self.file, configuration).expect("the folder can be written");
@@ -145,6 +161,21 @@ impl TestGateway {
     /// Waits until an actor's state, as the registry gives it, is as described.
     pub fn wait_for_actor(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
         wait::until(what, || self.gateway.registry().states().iter().any(&is_so));
+    }
+}
+
+/// Time passes while this is held.
+pub struct TimePasses {
+    running: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for TimePasses {
+    fn drop(&mut self) {
+        self.running.store(false, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 

@@ -123,13 +123,17 @@ impl Session {
             {
                 panic!("no `{kind}`, but {refused}");
             }
-            let text = self.text(kind);
-            let frame: Value =
-                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in the frame {text:?}"));
-            match frame {
-                Value::Array(frames) => self.spare.extend(frames),
-                frame => self.spare.push(frame),
+            self.take(kind);
+        }
+    }
+
+    /// Waits for the next frame of any of these types.
+    pub fn any(&mut self, kinds: &[&str]) -> Value {
+        loop {
+            if let Some(at) = self.spare.iter().position(|frame| kinds.iter().any(|kind| frame["type"] == *kind)) {
+                return self.spare.remove(at);
             }
+            self.take(&kinds.join("` or `"));
         }
     }
 
@@ -200,6 +204,15 @@ impl Session {
         let silent = matches!(&self.socket.read(), Err(Error::Io(_)));
         self.socket.get_ref().set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
         silent
+    }
+
+    fn take(&mut self, wanted: &str) {
+        let text = self.text(wanted);
+        let frame: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in the frame {text:?}"));
+        match frame {
+            Value::Array(frames) => self.spare.extend(frames),
+            frame => self.spare.push(frame),
+        }
     }
 
     fn text(&mut self, wanted: &str) -> String {
