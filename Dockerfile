@@ -17,6 +17,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY actors actors
 COPY config config
 COPY examples examples
+COPY fuzz fuzz
 COPY loadtest loadtest
 COPY protocols protocols
 COPY src src
