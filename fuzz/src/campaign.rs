@@ -41,7 +41,7 @@ pub struct Plan {
 }
 
 /// What a run did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// Inputs tried.
     pub executions: u64,
@@ -49,8 +49,8 @@ pub struct Summary {
     pub kept: usize,
     /// Things that were shown.
     pub features: usize,
-    /// Defects found.
-    pub findings: usize,
+    /// The files of the defects found.
+    pub findings: Vec<PathBuf>,
     /// The slowest input, in microseconds: to look at, not to judge by.
     pub slowest: u128,
     /// A hash of all inputs tried: equal where a run was repeated.
@@ -64,7 +64,7 @@ impl fmt::Display for Summary {
             f,
             "{executions} inputs, {kept} kept, {features} features, slowest {slowest} us, digest {digest:016x}, "
         )?;
-        write!(f, "{findings} findings")
+        write!(f, "{} findings", findings.len())
     }
 }
 
@@ -111,6 +111,7 @@ struct Campaign<'a> {
     features: HashSet<u64>,
     /// Places that broke already.
     broken: HashSet<String>,
+    findings: Vec<PathBuf>,
     executions: u64,
     slowest: Duration,
     digest: u64,
@@ -130,6 +131,7 @@ impl<'a> Campaign<'a> {
             pool_bytes: 0,
             features: HashSet::new(),
             broken: HashSet::new(),
+            findings: Vec::new(),
             executions: 0,
             slowest: Duration::ZERO,
             digest: name_of(b""),
@@ -146,7 +148,7 @@ impl<'a> Campaign<'a> {
             executions: self.executions,
             kept: self.pool.len(),
             features: self.features.len(),
-            findings: self.broken.len(),
+            findings: self.findings.clone(),
             slowest: self.slowest.as_micros(),
             digest: self.digest,
         }
@@ -197,7 +199,8 @@ impl<'a> Campaign<'a> {
         let message = format!("{}: {}", breach.place, breach.message);
         let (target, seed) = (self.target.name, self.plan.seed);
         let finding = Finding { target, kind: Kind::Panic, message: &message, seed, input: &input };
-        finding.write(&self.plan.findings).map(drop)
+        self.findings.push(finding.write(&self.plan.findings)?);
+        Ok(())
     }
 
     /// Leaves out pieces, ever smaller ones, as long as what is left breaks in the same place.

@@ -41,6 +41,8 @@ pub struct Report {
     pub held: bool,
     /// What the worker said, or what ended it, in a line.
     pub line: String,
+    /// The files of what was found.
+    pub findings: Vec<PathBuf>,
 }
 
 /// Fuzzes all targets; `tell` hears of each as it ends.
@@ -98,16 +100,19 @@ fn slot_of(target: &Target) -> PathBuf {
 }
 
 fn judge(orders: &Orders, target: &'static Target, slot: &Path, output: &Output) -> io::Result<Report> {
-    let said = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let mut said = said.lines();
+    let line = said.next().unwrap_or_default().to_owned();
+    let report = |held, line, findings| Ok(Report { target: target.name, held, line, findings });
     let complaint = String::from_utf8_lossy(&output.stderr);
     let kind = match (output.status.code(), output.status.signal()) {
-        (Some(0), _) => return Ok(Report { target: target.name, held: true, line: said }),
-        (Some(1), _) => return Ok(Report { target: target.name, held: false, line: said }),
+        (Some(0), _) => return report(true, line, Vec::new()),
+        (Some(1), _) => return report(false, line, said.map(PathBuf::from).collect()),
         (Some(STUCK), _) => Kind::Stuck,
         (None, Some(_)) => Kind::Death,
         _ => {
             let line = format!("the worker failed, {}: {}", output.status, complaint.trim_end());
-            return Ok(Report { target: target.name, held: false, line });
+            return report(false, line, Vec::new());
         }
     };
     let message = match kind {
@@ -116,6 +121,6 @@ fn judge(orders: &Orders, target: &'static Target, slot: &Path, output: &Output)
     };
     let input = Slot::read(slot)?;
     let finding = Finding { target: target.name, kind, message: &message, seed: orders.seed, input: &input };
-    finding.write(&orders.findings)?;
-    Ok(Report { target: target.name, held: false, line: message })
+    let file = finding.write(&orders.findings)?;
+    report(false, message.clone(), vec![file])
 }

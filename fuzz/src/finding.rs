@@ -43,6 +43,11 @@ pub struct Finding<'a> {
     pub input: &'a [u8],
 }
 
+/// Where the story of a finding stands, given its input.
+pub fn story_beside(input: &Path) -> PathBuf {
+    input.with_added_extension("txt")
+}
+
 impl Finding<'_> {
     /// Writes the input into `folder`, and beside it what happened. Gives the path of the input.
     ///
@@ -53,7 +58,7 @@ impl Finding<'_> {
         let name = format!("{}-{}-{:016x}", self.target, self.kind, name_of(self.input));
         let file = folder.join(&name);
         fs::write(&file, self.input)?;
-        fs::write(folder.join(format!("{name}.txt")), self.story(&file))?;
+        fs::write(story_beside(&file), self.story(&file))?;
         Ok(file)
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use portolan_fuzz::campaign::{self, Budget, Plan};
 use portolan_fuzz::crew::{self, Orders};
 use portolan_fuzz::execution::{Outcome, execute};
+use portolan_fuzz::finding::story_beside;
 use portolan_fuzz::target::Target;
 use portolan_fuzz::{corpus, targets};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -132,23 +133,11 @@ fn run_all(run: Run) -> io::Result<ExitCode> {
     let reports = crew::run(&orders, &|report| {
         let _ = writeln!(io::stdout(), "{:<20} {}", report.target, report.line);
     })?;
-    if reports.iter().all(|report| report.held) {
-        return Ok(ExitCode::SUCCESS);
+    for file in reports.iter().flat_map(|report| &report.findings) {
+        writeln!(out, "\n{}", fs::read_to_string(story_beside(file))?.trim_end())?;
     }
-    writeln!(out, "\nfindings are in {}; each says how to see it again:", orders.findings.display())?;
-    for story in stories(&orders.findings)? {
-        writeln!(out, "\n{story}")?;
-    }
-    Ok(ExitCode::FAILURE)
-}
-
-/// What is told beside each finding, the latest runs' and older ones'.
-fn stories(folder: &Path) -> io::Result<Vec<String>> {
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
-    let mut files = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "txt"));
-    files.sort();
-    files.iter().map(fs::read_to_string).collect()
+    let held = reports.iter().all(|report| report.held);
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn list() -> io::Result<ExitCode> {
@@ -194,7 +183,10 @@ fn fuzz_one(target: &'static Target, work: Work) -> io::Result<ExitCode> {
     let ended = on_small_stack(move || campaign::run(target, &plan))?;
     let summary = ended.map_err(|_| io::Error::other("the fuzzer itself panicked"))??;
     writeln!(io::stdout(), "{summary}")?;
-    Ok(if summary.findings == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    for file in &summary.findings {
+        writeln!(io::stdout(), "{}", file.display())?;
+    }
+    Ok(if summary.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs on a thread with a stack like a worker's: what exhausts that must exhaust it here.
