@@ -10,8 +10,13 @@ use super::Engine;
 use crate::access_log::Line;
 
 /// Records an exchange that ended.
-pub fn record(engine: &Engine, worker: &Worker, exchange: &Exchange, outcome: Outcome) {
-    let took = worker.clock.now().since(exchange.started);
+pub fn record(engine: &Engine, worker: &Worker, exchange: &mut Exchange, outcome: Outcome) {
+    let now = worker.clock.now();
+    // A call that was cut short took its time, too.
+    if let Some(began) = exchange.record.calling.take() {
+        exchange.record.upstream_time += now.since(began);
+    }
+    let took = now.since(exchange.started);
     let upstream = exchange.record.upstream_time;
     let gateway = took.saturating_sub(upstream);
     engine.metrics.exchange(exchange, outcome, gateway);

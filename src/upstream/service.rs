@@ -1,5 +1,6 @@
 //! One service: its endpoints, its breaker, and calls to it.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -11,9 +12,10 @@ use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use portolan_actors::breaker::{Breaker, Verdict};
+use portolan_actors::breaker::{Breaker, Permit, Verdict};
 use portolan_actors::health::{Health, HealthView};
 use portolan_config::snapshot as settings;
+use portolan_exchange::clock::Elapsed;
 use portolan_exchange::{
     Body, Class, Exchange, Fault, FaultKind, LocalBoxFuture, Method, Moment, Request, Response, Upstream, Worker,
 };
@@ -117,16 +119,12 @@ impl Service {
         hop::strip(&mut request.fields);
         hop::forward(&mut request, exchange.client, &endpoint.authority);
         request.fields.set("x-request-id", exchange.id.to_string()).expect("an id is hexadecimal digits");
+        exchange.record.calling = Some(now);
+        let attempt = Attempt { permit, worker, deadline: exchange.deadline };
         let outcome = self.exchange(worker, endpoint, exchange.deadline, request).await;
+        attempt.settle(&outcome);
+        exchange.record.calling = None;
         exchange.record.upstream_time += worker.clock.now().since(now);
-        if let Some(permit) = permit {
-            // What the service itself calls an error of its own counts like not answering.
-            let failed = match &outcome {
-                Ok(response) => response.status >= 500,
-                Err(fault) => fault.kind().class() == Class::Upstream,
-            };
-            permit.settle(if failed { Verdict::Failure } else { Verdict::Success });
-        }
         outcome
     }
 
@@ -139,7 +137,8 @@ impl Service {
         request: Request,
     ) -> Result<Response, Fault> {
         let pools = worker.local(Pools::default);
-        let deadline = deadline.min(worker.clock.now().after(self.settings.timeouts.request));
+        // Past the deadline of the exchange the whole call is dropped; only an earlier end of its own needs a timer.
+        let deadline = Some(worker.clock.now().after(self.settings.timeouts.request)).filter(|own| *own < deadline);
         let idempotent = is_idempotent(&request.method);
         let mut message = wire::request_out(request).map_err(|cause| {
             Fault::new(FaultKind::BadRequest, "the request cannot be passed on as it is").because(cause)
@@ -169,7 +168,7 @@ impl Service {
         worker: &Rc<Worker>,
         pools: &Rc<Pools>,
         endpoint: &Endpoint,
-        deadline: Moment,
+        deadline: Option<Moment>,
         mut connection: Pooled,
         mut message: http::Request<Sent>,
     ) -> Result<Response, Failed> {
@@ -185,12 +184,14 @@ impl Service {
         };
         // The time for the first byte runs from the end of the request: an upload may take longer than an answer.
         let late = async {
-            let _ = ended.await;
+            if let Some(ended) = ended {
+                let _ = ended.await;
+            }
             worker.clock.sleep(self.settings.timeouts.first_byte).await;
         };
         let answered = {
             let (sending, late) = (pin!(sending), pin!(late));
-            match worker.clock.until(deadline, select(sending, late)).await {
+            match within(worker, deadline, select(sending, late)).await {
                 Ok(Either::Left((received, _))) => received,
                 Ok(Either::Right(_)) | Err(_) => Err(Failed::Fault(self.timed_out(endpoint))),
             }
@@ -219,7 +220,12 @@ impl Service {
         response
     }
 
-    async fn connect(&self, worker: &Rc<Worker>, endpoint: &Endpoint, deadline: Moment) -> Result<Pooled, Fault> {
+    async fn connect(
+        &self,
+        worker: &Rc<Worker>,
+        endpoint: &Endpoint,
+        deadline: Option<Moment>,
+    ) -> Result<Pooled, Fault> {
         let bound = self.settings.pool.max_connections;
         let open = Open::counted(self.open.clone());
         if open.count() > bound {
@@ -229,7 +235,8 @@ impl Service {
             )
             .retry_after(Duration::from_secs(1)));
         }
-        let limit = deadline.min(worker.clock.now().after(self.settings.timeouts.connect));
+        let limit = worker.clock.now().after(self.settings.timeouts.connect);
+        let limit = deadline.map_or(limit, |deadline| deadline.min(limit));
         let connecting = connect(&endpoint.host, endpoint.port);
         let stream = match worker.clock.until(limit, connecting).await {
             Ok(Ok(stream)) => stream,
@@ -304,6 +311,46 @@ impl Upstream for Service {
         request: Request,
     ) -> LocalBoxFuture<'a, Result<Response, Fault>> {
         self.call(worker, exchange, request).boxed_local()
+    }
+}
+
+/// A call under way, for which the breaker gave its permit.
+struct Attempt<'a> {
+    permit: Option<Permit>,
+    worker: &'a Worker,
+    deadline: Moment,
+}
+
+impl Attempt<'_> {
+    /// Tells the breaker how the call ended. What the service itself calls an error of its own counts like not answering; what
+    /// was nobody's fault but the caller's or ours says nothing about the service.
+    fn settle(mut self, outcome: &Result<Response, Fault>) {
+        let Some(permit) = self.permit.take() else { return };
+        match outcome {
+            Ok(response) if response.status < 500 => permit.settle(Verdict::Success),
+            Ok(_) => permit.settle(Verdict::Failure),
+            Err(fault) if fault.kind().class() == Class::Upstream => permit.settle(Verdict::Failure),
+            Err(_) => drop(permit),
+        }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        // Dropped on its way: the client went away, which says nothing, or the time was over, which does.
+        if let Some(permit) = self.permit.take()
+            && self.worker.clock.now() >= self.deadline
+        {
+            permit.settle(Verdict::Failure);
+        }
+    }
+}
+
+/// Runs a future within a limit, where there is one.
+async fn within<F: Future>(worker: &Worker, limit: Option<Moment>, future: F) -> Result<F::Output, Elapsed> {
+    match limit {
+        Some(limit) => worker.clock.until(limit, future).await,
+        None => Ok(future.await),
     }
 }
 

@@ -36,13 +36,14 @@ impl Sent {
         Self { body, end: None }
     }
 
-    /// Resolves when the body has ended, or is not read any more.
-    pub fn ended(&mut self) -> oneshot::Receiver<()> {
-        let (tell, told) = oneshot::channel();
-        if !matches!(self.body, Body::Empty) {
-            self.end = Some(tell);
+    /// Resolves when the body has ended, or is not read any more; `None` for one that is here as a whole.
+    pub fn ended(&mut self) -> Option<oneshot::Receiver<()>> {
+        if !matches!(self.body, Body::Stream(_)) {
+            return None;
         }
-        told
+        let (tell, told) = oneshot::channel();
+        self.end = Some(tell);
+        Some(told)
     }
 
     /// Whether the body could be sent once more: there is none, or all of it is here.
@@ -63,10 +64,9 @@ impl http_body::Body for Sent {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
-        let whole = matches!(self.body, Body::Whole(_));
         let frame = std::task::ready!(self.body.poll_frame(context));
-        // A body in one piece ends with it; any other with its end, its trailers or its failure.
-        if whole || !matches!(frame, Some(Ok(Frame::Data(_)))) || self.body.size() == Size::Exact(0) {
+        // It ends with its end, its trailers, its failure, or the last byte of a known size.
+        if !matches!(frame, Some(Ok(Frame::Data(_)))) || self.body.size() == Size::Exact(0) {
             self.end = None;
         }
         Poll::Ready(frame.map(|frame| frame.map(frame_out)))

@@ -101,8 +101,10 @@ pub struct Record {
     pub endpoint: Option<Arc<str>>,
     /// The time the request waited before it was looked at.
     pub queue: Duration,
-    /// The time until the upstream's head was there, over all calls.
+    /// The time until the upstream's head was there, over all calls that ended.
     pub upstream_time: Duration,
+    /// Since when a call is under way that has not ended yet.
+    pub calling: Option<Moment>,
     /// The fault, if it ended with one.
     pub fault: Option<FaultKind>,
     /// The fault's cause, for the log.
