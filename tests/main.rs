@@ -3,6 +3,14 @@
 //! One binary, so that it links once. [`kit`] has the parts, each module below it a noun of what is tested.
 //! `PORTOLAN_TEST_WAITING=1` makes every policy wait: the whole suite passes both ways.
 
+#![allow(clippy::unwrap_used, reason = "all of it is tests, their helpers too")]
+
+mod admin;
+mod brokers;
+mod commands;
 mod events;
+mod graphql;
 mod kit;
+mod panics;
+mod reload;
 mod rest;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{TOPIC, TOPICS, open, setup};
-use crate::kit::kafka::{ForeignKafka, Kafka, MockKafka};
+use crate::kit::kafka::{ForeignKafka, Kafka, MockKafka, RealKafka};
 use crate::kit::wait;
 
 #[test]
@@ -33,6 +33,30 @@ fn a_reader_that_panics_loses_no_event_and_no_session() {
     }
     keys.sort();
     assert_eq!(keys, ["after", "meanwhile"]);
+}
+
+#[test]
+fn a_topic_that_is_made_anew_is_read_on_and_the_hole_is_announced() {
+    let mut kafka = RealKafka::start(&TOPICS);
+    let gateway = setup(&kafka.bootstrap(), "").start();
+    let mut foreign = ForeignKafka::connect(&kafka.bootstrap());
+    let mut session = open(&gateway);
+    session.subscribe("orders.told");
+    foreign.produce("orders.told", Some("old"), "1");
+    session.event(|event| event["key"] == "old");
+
+    kafka.delete_topic("orders.told");
+    let _time = gateway.let_time_pass();
+    let name = actor(&gateway, "topic", "orders.told");
+    gateway.wait_for_actor("the topic is missed", |state| state["name"] == *name && state["state"]["state"] == "away");
+    kafka.create_topic("orders.told", 1);
+    gateway.wait_for_actor("the topic is read again", |state| {
+        state["name"] == *name && state["state"]["state"] == "reading" && state["state"]["positions_lost"] == 1
+    });
+    foreign.produce("orders.told", Some("new"), "2");
+    let gap = session.receive("gap", |_| true);
+    assert!(gap["reason"].is_string(), "{gap}");
+    assert_eq!(session.event(|_| true)["key"], "new");
 }
 
 #[test]

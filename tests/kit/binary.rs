@@ -63,10 +63,17 @@ impl Binary {
 
     /// Waits for a line that has this text, and gives it.
     pub fn wait_for_line(&self, text: &str) -> String {
-        let found = wait::until_some(&format!("a line with `{text}`; said: {:#?}", self.lines()), || {
-            self.lines.read(|lines| lines.iter().find(|line| line.contains(text)).cloned())
-        });
-        found
+        self.wait_for(text, |line| line.contains(text))
+    }
+
+    /// Waits for a line that begins with this text, and gives it.
+    pub fn wait_for_start(&self, text: &str) -> String {
+        self.wait_for(text, |line| line.starts_with(text))
+    }
+
+    fn wait_for(&self, text: &str, is_so: impl Fn(&str) -> bool) -> String {
+        let look = || self.lines.read(|lines| lines.iter().find(|line| is_so(line)).cloned());
+        wait::try_until_some(look).unwrap_or_else(|| panic!("no line with `{text}` in {:#?}", self.lines()))
     }
 
     /// Sends it a signal.
@@ -78,10 +85,8 @@ impl Binary {
 
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
-        let lines = self.lines.clone();
-        wait::until_some(&format!("the end of the process; said: {:#?}", lines.read(Clone::clone)), || {
-            self.child.try_wait().expect("the process is ours")
-        })
+        let ended = wait::try_until_some(|| self.child.try_wait().expect("the process is ours"));
+        ended.unwrap_or_else(|| panic!("it does not end; it said {:#?}", self.lines()))
     }
 }
 

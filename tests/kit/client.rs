@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use serde_json::Value;
+use ureq::http::Request;
 
 use super::wait::PATIENCE;
 
@@ -26,7 +27,10 @@ pub struct Call {
 }
 
 /// A request on its way.
-pub struct Pending(Receiver<Answer>);
+pub struct Pending {
+    answers: Receiver<Answer>,
+    thread: JoinHandle<()>,
+}
 
 /// An answer, all of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,9 +99,8 @@ impl Call {
 
     /// Sends it; an error when the answer breaks off or there is none.
     pub fn try_send(self) -> Result<Answer, ureq::Error> {
-        let mut request = ureq::http::Request::builder()
-            .method(self.method.as_str())
-            .uri(format!("{}{}", self.client.base, self.target));
+        let mut request =
+            Request::builder().method(self.method.as_str()).uri(format!("{}{}", self.client.base, self.target));
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -117,24 +120,24 @@ impl Call {
 
     /// Sends it on a thread of its own.
     pub fn start(self) -> Pending {
-        let (tell, told) = channel();
-        thread::spawn(move || {
-            // A test that no longer waits has its answer already.
+        let (tell, answers) = channel();
+        let thread = thread::spawn(move || {
+            // A test that no longer waits has failed already.
             let _ = tell.send(self.send());
         });
-        Pending(told)
+        Pending { answers, thread }
     }
 }
 
 impl Pending {
-    /// Whether the answer is there already; it can be taken once.
-    pub fn poll(&self) -> Option<Answer> {
-        self.0.try_recv().ok()
+    /// Whether the answer is there, or the request has failed.
+    pub fn is_there(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Waits for the answer.
     pub fn answer(self) -> Answer {
-        self.0.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("the answer did not come: {error}"))
+        self.answers.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("the answer did not come: {error}"))
     }
 }
 

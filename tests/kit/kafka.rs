@@ -324,9 +324,3 @@ impl Drop for ForeignKafka {
         let _ = self.process.wait();
     }
 }
-
-/// Runs the same test against the mock cluster and a real Apache Kafka.
-pub fn on_both(topics: &[(&str, i32)], test: impl Fn(&mut dyn Kafka)) {
-    test(&mut MockKafka::start(topics));
-    test(&mut RealKafka::start(topics));
-}

@@ -14,7 +14,7 @@ mod own_tests;
 pub use client::{Answer, Client};
 pub use gateway::TestGateway;
 pub use raw::{RawClient, RawUpstream};
-pub use upstream::{FakeUpstream, Reply, Seen};
+pub use upstream::{FakeUpstream, Reply};
 
 /// A part that the test command installed and names by a variable of the environment. Tests are never skipped for want of one.
 #[expect(clippy::disallowed_methods, reason = "the test command says here where it put the foreign parts")]

@@ -1,14 +1,11 @@
 //! The kit, tested on itself: a test that trusts a broken tool proves nothing.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::kafka::{ForeignKafka, Kafka, MockKafka, RealKafka};
 use super::upstream::nobody;
 use super::wait::Watched;
 use super::{Client, FakeUpstream, RawClient, RawUpstream, Reply};
-use portolan_exchange::events::{Broker, Start};
 
 #[test]
 fn an_upstream_records_what_it_is_asked() {
@@ -132,27 +129,4 @@ fn understands(kafka: &dyn Kafka) {
     let read = foreign.read("t", 0, 0, 2);
     assert_eq!(read[0], json!({ "offset": 0, "key": "k", "value": "v", "headers": [] }));
     assert_eq!(read[1], json!({ "offset": 1, "key": "k", "value": null, "headers": [] }));
-}
-
-#[test]
-fn a_reader_finds_partitions_that_were_added_to_a_topic_and_misses_nothing_of_them() {
-    let kafka = RealKafka::start(&[("t", 1)]);
-    let settings =
-        portolan_kafka::Settings { refresh: Duration::from_millis(100), ..portolan_kafka::Settings::default() };
-    let broker = portolan_kafka::Kafka::with_settings("main", &[kafka.bootstrap()], settings);
-    let mut reader = broker.reader("t", Start::Live).unwrap();
-    kafka.grow_topic("t", 3);
-    let mut foreign = ForeignKafka::connect(&kafka.bootstrap());
-    for partition in 0..3 {
-        // The broker may take a moment to know its new partitions.
-        foreign.produce_with("t", json!({ "value": partition.to_string(), "partition": partition }));
-    }
-    let mut seen = Vec::new();
-    super::wait::until("records of all partitions", || {
-        let batch = reader.poll(Duration::from_millis(100)).unwrap_or_default();
-        seen.extend(batch.into_iter().map(|record| (record.partition, record.offset)));
-        seen.len() >= 3
-    });
-    seen.sort_unstable();
-    assert_eq!(seen, [(0, 0), (1, 0), (2, 0)]);
 }

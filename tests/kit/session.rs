@@ -1,7 +1,6 @@
 //! A WebSocket client that is not ours (`tungstenite`), and a session of the native sub-protocol as a client would write it.
 
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -196,14 +195,6 @@ impl Session {
         if self.socket.close(None).is_ok() {
             self.gone();
         }
-    }
-
-    /// Whether nothing comes for this long. Proves little: only for what must not come where a later frame cannot tell.
-    pub fn is_silent_for(&mut self, time: Duration) -> bool {
-        self.socket.get_ref().set_read_timeout(Some(time)).expect("a time-out can be set");
-        let silent = matches!(&self.socket.read(), Err(Error::Io(_)));
-        self.socket.get_ref().set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
-        silent
     }
 
     fn take(&mut self, wanted: &str) {

@@ -15,14 +15,20 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Waits until there is something.
-pub fn until_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until_some<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    try_until_some(look).unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain: {what}"))
+}
+
+/// Waits until there is something; nothing when it did not come, for callers who have more to say about that.
+pub fn try_until_some<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     for _ in 0..PATIENCE.as_millis() / TURN.as_millis() {
-        if let Some(found) = look() {
+        let found = look();
+        if found.is_some() {
             return found;
         }
         thread::park_timeout(TURN);
     }
-    panic!("waited {PATIENCE:?} in vain: {what}");
+    None
 }
 
 /// A value that many look at and wait on.

@@ -20,6 +20,9 @@ pub(crate) fn config(bootstrap: &str) -> ClientConfig {
         // A broker that went away is asked again at least every second; librdkafka's ten would outlast a whole restart.
         .set("reconnect.backoff.max.ms", "1000")
         .set("socket.connection.setup.timeout.ms", "5000")
+        // How long a topic that the cluster does not know may still be on its way. Librdkafka's thirty seconds would outlast a
+        // delivery and hide its reason, and hide from readers as long that their topic was deleted.
+        .set("topic.metadata.propagation.max.ms", "2000")
         .set_log_level(RDKafkaLogLevel::Warning);
     config
 }

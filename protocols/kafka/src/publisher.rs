@@ -44,10 +44,7 @@ impl Publisher {
             // Java's clients place a key by murmur2; librdkafka's own CRC32 would break the co-partitioning of topics.
             .set("partitioner", "murmur2_random")
             .set("queue.buffering.max.messages", settings.queued_records.to_string())
-            .set("queue.buffering.max.kbytes", settings.queued_kib.to_string())
-            // How long a topic that the cluster does not know may still be on its way; librdkafka's thirty seconds would
-            // outlast the delivery and hide the reason.
-            .set("topic.metadata.propagation.max.ms", "2000");
+            .set("queue.buffering.max.kbytes", settings.queued_kib.to_string());
         Self { config, delivery: settings.delivery, clock: Clock::system(), current: Mutex::new(Current::default()) }
     }
 
