@@ -83,6 +83,15 @@ impl Binary {
         kill_process(pid, signal).expect("the process is there and ours");
     }
 
+    /// The most memory it ever held at once, in bytes, as the kernel counted it.
+    pub fn most_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("the process is there");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel counts memory");
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kilobytes");
+        kilobytes * 1024
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
         let ended = wait::try_until_some(|| self.child.try_wait().expect("the process is ours"));
