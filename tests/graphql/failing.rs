@@ -161,6 +161,27 @@ fn what_callers_did_wrong_and_errors_in_an_answer_do_not_open_the_breaker() {
 }
 
 #[test]
+fn an_answer_that_is_not_json_is_a_graphql_error() {
+    let page = "<html>maintenance</html>";
+    for status in [200, 500, 503] {
+        let upstream =
+            FakeUpstream::start(move |_| Reply::bytes(status, page).header("content-type", "text/html; charset=utf-8"));
+        let gateway = shop(&upstream.url(), "");
+        let answer = ask(&gateway, QUERY);
+        assert_eq!(errors(&answer, 502), told("the service did not answer with JSON", "upstream_broken"));
+        let line = &gateway.log(1)[0];
+        assert_eq!(
+            (&line["fault"], &line["cause"]),
+            (&json!("upstream_broken"), &json!(format!("status {status} with `text/html; charset=utf-8`")))
+        );
+    }
+    // What the service says to the caller, it says in its own words: a redirect, a challenge.
+    let upstream = FakeUpstream::start(|_| Reply::bytes(401, "log in first").header("content-type", "text/plain"));
+    let answer = ask(&shop(&upstream.url(), ""), QUERY);
+    assert_eq!((answer.status, answer.text().as_str()), (401, "log in first"));
+}
+
+#[test]
 fn an_answer_that_breaks_off_is_never_taken_for_a_whole_one() {
     let (upstream, feed) = FakeUpstream::fed();
     let gateway = shop(&upstream.url(), "");
