@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of it is tests, their helpers too")]
 
+mod actors;
 mod admin;
 mod brokers;
 mod commands;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
-use portolan::{Gateway, Options, StartError};
+use portolan::{Gateway, Options, StartError, Waiting};
 use portolan_exchange::{Clock, Policy};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,6 +24,7 @@ pub struct Setup {
     configuration: String,
     environment: HashMap<String, String>,
     policies: Vec<Arc<dyn Policy>>,
+    waiting: Waiting,
     clock: Clock,
 }
 
@@ -58,7 +59,14 @@ impl TestGateway {
         whole.push_str(&unindented(configuration));
         // A fixed day, so that dates in answers can be compared: 2026-01-02 03:04:05 UTC.
         let clock = Clock::manual(SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045));
-        Setup { folder, configuration: whole, environment: HashMap::new(), policies: Vec::new(), clock }
+        Setup {
+            folder,
+            configuration: whole,
+            environment: HashMap::new(),
+            policies: Vec::new(),
+            waiting: super::waiting(),
+            clock,
+        }
     }
 
     /// Its address for clients.
@@ -74,6 +82,13 @@ impl TestGateway {
     /// A client of the admin port.
     pub fn admin(&self) -> Client {
         Client::new(self.gateway.admin())
+    }
+
+    /// A sample of the metrics, by its name with labels; zero while it is not there.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.admin().get("/metrics").assert_status(200).text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().expect("a sample is a number"))
     }
 
     /// A request.
@@ -206,6 +221,12 @@ impl Setup {
         self
     }
 
+    /// Makes every policy wait, or only those that must, whatever the switch of the suite says.
+    pub fn waiting(mut self, waiting: Waiting) -> Self {
+        self.waiting = waiting;
+        self
+    }
+
     /// Starts it.
     pub fn start(self) -> TestGateway {
         let configuration = self.configuration.clone();
@@ -221,7 +242,7 @@ impl Setup {
             file: file.clone(),
             environment: Arc::new(move |name: &str| environment.get(name).cloned()),
             clock: self.clock.clone(),
-            waiting: super::waiting(),
+            waiting: self.waiting,
             policies: self.policies.clone(),
         };
         let gateway = Gateway::start(options)?;

@@ -161,6 +161,21 @@ impl Session {
         (0..count).map(|_| self.event(|_| true)).collect()
     }
 
+    /// The next frame, or how the socket was closed instead. Keeps nothing for later: only for sessions that ask for nothing more.
+    pub fn next_or_closed(&mut self) -> Result<Value, Closed> {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Text(text)) => return Ok(serde_json::from_str(&text).expect("a frame is JSON")),
+                Ok(Message::Close(frame)) => {
+                    let frame = frame.expect("the gateway says why it closes");
+                    return Err(Closed { code: frame.code.into(), reason: frame.reason.to_string() });
+                }
+                Ok(_) => {}
+                Err(error) => panic!("the socket was not closed in good order: {error}"),
+            }
+        }
+    }
+
     /// Waits for the end of the socket.
     pub fn closed(&mut self) -> Closed {
         loop {
