@@ -7,6 +7,7 @@ mod limits;
 mod passing;
 mod policies;
 mod refusals;
+mod schema;
 mod translated;
 
 use serde_json::{Value, json};

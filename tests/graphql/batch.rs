@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{SDL, errors, excess, of_gateway, posted, quiet, send, shop};
 use crate::kit::upstream::Seen;
-use crate::kit::{Answer, FakeUpstream, RawClient, Reply, TestGateway};
+use crate::kit::{Answer, FakeUpstream, RawClient, RawUpstream, Reply, TestGateway};
 
 fn query(name: &str) -> Value {
     json!({ "query": format!("query {name} {{ product(id: 1) {{ id }} }}") })
@@ -222,6 +222,21 @@ fn an_upstream_that_fails_for_one_request_fails_for_that_one() {
         told,
         [broken.clone(), broken, json!({ "data": null, "reason": "its own" }), json!({ "data": { "name": "Sound" } })]
     );
+}
+
+#[test]
+fn an_answer_without_end_to_one_request_is_given_up_at_its_bound() {
+    let upstream = RawUpstream::start(|peer| {
+        peer.head();
+        peer.send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n");
+        let piece = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+        while peer.send(&piece) {}
+    });
+    let gateway = shop(&upstream.url(), "");
+    let told = elements(&send(&gateway, &json!([query("Endless"), { "query": "{ broken" }])));
+    let message = "the service's answer could not be read";
+    assert_eq!(told[0], json!([{ "message": message, "extensions": { "code": "upstream_broken" } }]));
+    assert_eq!(told[1][0]["extensions"]["code"], "graphql_syntax");
 }
 
 #[test]

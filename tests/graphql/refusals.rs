@@ -1,8 +1,10 @@
 //! Requests that are no GraphQL request, and documents that are no document: what their callers are told.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::{ask, errors, quiet, send, shop};
+use super::{ask, errors, posted, quiet, send, shop};
 use crate::kit::{Answer, RawClient, TestGateway};
 
 const BOTH: [(&str, u16); 2] = [("application/json", 200), ("application/graphql-response+json", 400)];
@@ -240,4 +242,19 @@ fn a_body_over_its_bound_is_refused_whether_it_says_its_length_or_not() {
     let head = client.read_head();
     assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
     assert_eq!(upstream.count(), 1);
+}
+
+#[test]
+fn a_body_that_does_not_arrive_in_time_is_a_problem() {
+    let upstream = quiet();
+    let gateway = shop(&upstream.url(), ", deadline: 2s");
+    let mut client = RawClient::connect(gateway.address());
+    let request = posted(&json!({ "query": "{ orders { id } }" }));
+    client.send(&request[..request.len() - 5]);
+    let reading = std::thread::spawn(move || client.read_answer());
+    gateway.advance_until("the answer", Duration::from_secs(1), || reading.is_finished());
+    let (head, body) = reading.join().unwrap();
+    assert!(head.starts_with("HTTP/1.1 408 "), "{head}");
+    assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["code"], "request_timeout");
+    assert_eq!(upstream.count(), 0);
 }

@@ -121,6 +121,20 @@ fn parameters_become_variables_of_the_documents_types_and_the_part_that_is_named
 }
 
 #[test]
+fn who_asks_for_the_head_alone_gets_it_without_the_answer() {
+    let shop = products();
+    let gateway = gateway(&shop.url());
+    let mut client = RawClient::connect(gateway.address());
+    client.send("HEAD /api/products HTTP/1.1\r\nhost: a\r\n\r\nGET /api/products HTTP/1.1\r\nhost: a\r\n\r\n");
+    let head = client.read_head();
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("content-type: application/json"), "{head}");
+    let (head, body) = client.read_answer();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), json!([{ "id": "1", "name": "Lamp" }]));
+    assert!(shop.requests().iter().all(|seen| seen.method == "POST"), "GraphQL is asked by POST");
+}
+
+#[test]
 fn what_is_left_out_is_no_variable_so_that_the_documents_default_holds() {
     let shop = products();
     let gateway = gateway(&shop.url());
