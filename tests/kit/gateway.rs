@@ -175,7 +175,9 @@ impl TestGateway {
 
     /// Waits until an actor's state, as the registry gives it, is as described.
     pub fn wait_for_actor(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
-        wait::until(what, || self.gateway.registry().states().iter().any(&is_so));
+        let states = || self.gateway.registry().states();
+        let found = wait::try_until_some(|| states().iter().any(&is_so).then_some(()));
+        found.unwrap_or_else(|| panic!("waited in vain: {what}; the actors: {:#}", Value::from(states())));
     }
 }
 

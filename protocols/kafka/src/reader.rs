@@ -103,8 +103,14 @@ impl TopicReader {
             }
             _ => {}
         }
-        if error.rdkafka_error_code().is_some_and(is_of_the_group) {
-            return;
+        match error.rdkafka_error_code() {
+            Some(code) if is_of_the_group(code) => return,
+            // The partition that was read is gone, and mostly its topic with it: whoever opens anew is told which.
+            Some(RDKafkaErrorCode::UnknownPartition) => {
+                self.ended = Some(BrokerError::UnknownTopic(self.topic.clone()));
+                return;
+            }
+            _ => {}
         }
         match judge(error, &self.topic) {
             // librdkafka connects anew by itself, and says so of single brokers that nobody misses. Whether the topic can
