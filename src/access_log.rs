@@ -8,8 +8,8 @@ use std::fmt::{self, Write as _};
 use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ struct Queue {
     sender: SyncSender<Message>,
     waiting: AtomicUsize,
     bound: usize,
+    ending: AtomicBool,
     written: AtomicU64,
     dropped: AtomicU64,
 }
@@ -48,6 +49,8 @@ enum Message {
 pub struct Writer {
     queue: Option<Arc<Queue>>,
     thread: Option<JoinHandle<()>>,
+    // Disconnected when the thread has ended.
+    ended: Receiver<()>,
 }
 
 impl Writer {
@@ -57,7 +60,7 @@ impl Writer {
     /// When the file cannot be opened for appending.
     pub fn start(target: &LogTarget, queue: usize) -> std::io::Result<Self> {
         let out: Box<dyn Write + Send> = match target {
-            LogTarget::Off => return Ok(Self { queue: None, thread: None }),
+            LogTarget::Off => return Ok(Self { queue: None, thread: None, ended: sync_channel(0).1 }),
             LogTarget::Stdout => Box::new(std::io::stdout()),
             LogTarget::File(path) => Box::new(std::fs::OpenOptions::new().create(true).append(true).open(path)?),
         };
@@ -66,14 +69,17 @@ impl Writer {
             sender,
             waiting: AtomicUsize::new(0),
             bound: queue,
+            ending: AtomicBool::new(false),
             written: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         });
         let shared = queue.clone();
-        let thread = std::thread::Builder::new()
-            .name("access-log".to_owned())
-            .spawn(move || write_all(out, &receiver, &shared))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+        let (alive, ended) = sync_channel::<()>(0);
+        let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            write_all(out, &receiver, &shared);
+            drop(alive);
+        })?;
+        Ok(Self { queue: Some(queue), thread: Some(thread), ended })
     }
 
     /// What a worker opens its end with, on its own thread.
@@ -86,12 +92,16 @@ impl Writer {
         Counts(self.queue.clone())
     }
 
-    /// Writes what is queued and ends the thread.
+    /// Writes what is queued and ends the thread. A target that takes nothing is waited for a second: the end must come.
     pub fn end(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
-        if let Some(queue) = &self.queue {
-            // The writer takes from the queue until it is told to end, so there will be room.
-            let _ = queue.sender.send(Message::End);
+        let (Some(thread), Some(queue)) = (self.thread.take(), &self.queue) else { return };
+        let until = Duration::from_secs(1);
+        queue.ending.store(true, Ordering::Relaxed);
+        // A full queue needs no word: its writer looks whether it is to end when the queue is empty.
+        let _ = queue.sender.try_send(Message::End);
+        if self.ended.recv_timeout(until) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the access log's target takes nothing; what waits for it is lost");
+            return;
         }
         if thread.join().is_err() {
             tracing::error!("the access log's writer panicked");
@@ -140,8 +150,13 @@ impl Counts {
 
 fn write_all(mut out: Box<dyn Write + Send>, receiver: &Receiver<Message>, queue: &Queue) {
     let mut failing = false;
-    while let Ok(message) = receiver.recv() {
-        let Message::Lines { bytes, count } = message else { break };
+    loop {
+        let message = if queue.ending.load(Ordering::Relaxed) {
+            receiver.try_recv().map_err(|_| ())
+        } else {
+            receiver.recv().map_err(|_| ())
+        };
+        let Ok(Message::Lines { bytes, count }) = message else { break };
         queue.waiting.fetch_sub(count, Ordering::Relaxed);
         match out.write_all(&bytes).and_then(|()| out.flush()) {
             Ok(()) => {

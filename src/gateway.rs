@@ -74,6 +74,7 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Lines of the access log.
     pub log: Counts,
+    started: Arc<Snapshot>,
     reloads: Mutex<Reloads>,
     exchanging: Mutex<()>,
     watch: OnceLock<Weak<Watch>>,
@@ -88,6 +89,8 @@ pub struct Reloads {
     pub failed: u64,
     /// What was wrong with the last document, while it is.
     pub problem: Option<String>,
+    /// Settings that differ from those the gateway was started with, and wait for the next start.
+    pub waiting: Vec<&'static str>,
 }
 
 /// Why a gateway did not start.
@@ -136,6 +139,7 @@ impl Gateway {
             shared,
             metrics: Arc::default(),
             log: writer.counts(),
+            started: snapshot.clone(),
             reloads: Mutex::default(),
             exchanging: Mutex::default(),
             watch: OnceLock::new(),
@@ -262,32 +266,49 @@ impl Parts {
     pub fn reload(&self) -> Result<(), Diagnostics> {
         // One at a time: the later document must win.
         let _one = self.exchanging.lock().unwrap_or_else(PoisonError::into_inner);
-        let built = load(&self.options).and_then(|snapshot| Plan::build(&self.shared, Arc::new(snapshot)));
+        let loaded = load(&self.options);
+        let files = loaded.as_ref().map(Snapshot::files).unwrap_or_default();
+        let built = loaded.and_then(|snapshot| Plan::build(&self.shared, Arc::new(snapshot)));
         let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
         match built {
             Ok(plan) => {
-                let before = self.plans.current.load_full();
-                let changed = portolan_config::diff(&before.snapshot, &plan.snapshot);
-                if !changed.listeners.is_empty() {
-                    tracing::warn!("listeners changed in the configuration; they will when the gateway is restarted");
+                reloads.waiting = waits_for_restart(&self.started, &plan.snapshot);
+                if !reloads.waiting.is_empty() {
+                    tracing::warn!(changed = ?reloads.waiting, "these take effect when the gateway is restarted");
                 }
-                let files = plan.snapshot.files();
+                self.watch_only(&files);
                 self.plans.current.store(Arc::new(plan));
-                if let Some(watch) = self.watch.get().and_then(Weak::upgrade) {
-                    watch.set_files(files);
-                }
                 reloads.succeeded += 1;
                 reloads.problem = None;
                 tracing::info!(file = %self.options.file.display(), "configuration reloaded");
                 Ok(())
             }
             Err(diagnostics) => {
+                // What mends it may be in a file that the plan in force does not know.
+                let named = diagnostics.iter().map(|problem| PathBuf::from(&*problem.file));
+                self.watch_also(files.into_iter().chain(named).collect());
                 reloads.failed += 1;
                 reloads.problem = Some(diagnostics.render());
                 tracing::error!(problems = %diagnostics.render(), "configuration refused; the one before stays in force");
                 Err(diagnostics)
             }
         }
+    }
+
+    fn watch_only(&self, files: &[PathBuf]) {
+        if let Some(watch) = self.watch.get().and_then(Weak::upgrade) {
+            watch.set_files(files.to_vec());
+        }
+    }
+
+    fn watch_also(&self, more: Vec<PathBuf>) {
+        let mut files = self.plans.current.load().snapshot.files();
+        for file in more {
+            if !files.contains(&file) {
+                files.push(file);
+            }
+        }
+        self.watch_only(&files);
     }
 
     /// How reloads went.
@@ -301,6 +322,17 @@ pub const DRAIN: Duration = Duration::from_secs(3);
 
 fn load(options: &Options) -> Result<Snapshot, Diagnostics> {
     portolan_config::load(&options.file, &*options.environment)
+}
+
+/// What cannot be changed while the gateway runs, and was.
+fn waits_for_restart(started: &Snapshot, now: &Snapshot) -> Vec<&'static str> {
+    let changed = [
+        ("listeners", started.listeners != now.listeners),
+        ("workers", started.workers != now.workers),
+        ("admin", started.admin != now.admin),
+        ("access_log", started.access_log != now.access_log),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
 }
 
 type Bound = Vec<(Arc<str>, Listener, SocketAddr)>;

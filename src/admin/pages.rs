@@ -35,23 +35,28 @@ async fn livez() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "live": true }))
 }
 
-/// The gateway serves, and everything that keeps it serving runs. Open to everyone: a probe has no token.
-async fn readyz(access: web::Data<Access>) -> HttpResponse {
+/// The gateway serves, and everything that keeps it serving runs. The word is open to everyone, since a probe has no token;
+/// what stands behind it is for whoever has one.
+async fn readyz(request: HttpRequest, access: web::Data<Access>) -> HttpResponse {
     let parts = &access.parts;
     let failed = parts.shared.control.registry().failed();
-    let reloads = parts.reloads();
     let ready = !parts.plans.is_stopping() && failed.is_empty();
-    let detail = json!({
-        "ready": ready,
-        "stopping": parts.plans.is_stopping(),
-        "failed_actors": failed,
-        "configuration": {
-            "reloads": reloads.succeeded,
-            "refused": reloads.failed,
-            "in_force": if reloads.problem.is_some() { "the last good one" } else { "the file" },
-            "problem": reloads.problem,
-        },
-    });
+    let mut detail = json!({ "ready": ready });
+    if access.is_open_to(&request) {
+        let reloads = parts.reloads();
+        detail = json!({
+            "ready": ready,
+            "stopping": parts.plans.is_stopping(),
+            "failed_actors": failed,
+            "configuration": {
+                "reloads": reloads.succeeded,
+                "refused": reloads.failed,
+                "in_force": if reloads.problem.is_some() { "the last good one" } else { "the file" },
+                "problem": reloads.problem,
+                "waits_for_restart": reloads.waiting,
+            },
+        });
+    }
     if ready { HttpResponse::Ok().json(detail) } else { HttpResponse::ServiceUnavailable().json(detail) }
 }
 
@@ -81,16 +86,24 @@ async fn unknown(request: HttpRequest) -> HttpResponse {
     problem(&Fault::new(FaultKind::UnknownRoute, detail))
 }
 
+impl Access {
+    /// Whether the caller has shown the token, where one is asked for.
+    fn is_open_to(&self, request: &HttpRequest) -> bool {
+        let Some(token) = &self.token else { return true };
+        let shown = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
+        let shown = shown.and_then(|value| value.strip_prefix(b"Bearer ")).unwrap_or_default();
+        aws_lc_rs::constant_time::verify_slices_are_equal(shown, token.expose().as_bytes()).is_ok()
+    }
+}
+
 fn guarded(request: &HttpRequest, access: &Access, page: impl FnOnce() -> HttpResponse) -> HttpResponse {
-    let Some(token) = &access.token else { return page() };
-    let shown = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
-    let shown = shown.and_then(|value| value.strip_prefix(b"Bearer ")).unwrap_or_default();
-    if aws_lc_rs::constant_time::verify_slices_are_equal(shown, token.expose().as_bytes()).is_ok() {
+    if access.is_open_to(request) {
         return page();
     }
-    let mut refused =
-        problem(&Fault::new(FaultKind::CredentialsMissing, "the admin port wants `Authorization: Bearer TOKEN`"));
-    refused.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer realm=\"admin\""));
+    let fault = Fault::new(FaultKind::CredentialsMissing, "the admin port wants `Authorization: Bearer TOKEN`");
+    let mut refused = problem(&fault);
+    let challenge = header::HeaderValue::from_static("Bearer realm=\"admin\"");
+    refused.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     refused
 }
 

@@ -9,7 +9,7 @@ use crate::demo::{Demo, DemoOptions};
 /// Runs the demo until it is told to end.
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the demo speaks to the person who started it")]
 pub fn demo(listen: SocketAddr, admin: SocketAddr) -> ExitCode {
-    super::log_to_stderr("warn");
+    let _log = super::log_to_stderr("warn");
     let started = Signals::listen()
         .map_err(|error| format!("signals cannot be listened for: {error}"))
         .and_then(|signals| Ok((signals, Demo::start(DemoOptions { listen, admin })?)));

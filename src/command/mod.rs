@@ -89,17 +89,19 @@ fn environment() -> Environment {
 }
 
 /// Our own log, to standard error: one JSON object a line. `PORTOLAN_LOG` sets what is said, as `debug` or `portolan=debug`.
-fn log_to_stderr(default: &str) {
+///
+/// Lines wait in a bounded queue for a thread of their own, and are dropped when it is full: nobody waits for a terminal. What is
+/// queued is written when the guard is dropped.
+fn log_to_stderr(default: &str) -> tracing_appender::non_blocking::WorkerGuard {
     let filter = environment()("PORTOLAN_LOG").unwrap_or_else(|| default.to_owned());
     let filter =
         tracing_subscriber::EnvFilter::try_new(&filter).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let (writer, guard) = tracing_appender::non_blocking::NonBlockingBuilder::default()
+        .buffered_lines_limit(8_192)
+        .finish(std::io::stderr());
     // A second start within one process keeps the first subscriber.
-    let _ = tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .try_init();
+    let _ = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(writer).try_init();
+    guard
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{Gateway, Options};
 /// Runs the gateway of a configuration.
 #[expect(clippy::print_stderr, reason = "why it did not start is for the person who started it")]
 pub fn run(config: PathBuf) -> ExitCode {
-    super::log_to_stderr("info");
+    let _log = super::log_to_stderr("info");
     let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => {

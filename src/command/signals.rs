@@ -1,7 +1,7 @@
 //! What the system tells the process.
 
 use std::io;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -23,8 +23,9 @@ impl Signals {
     /// # Errors
     /// When the system does not let us.
     pub fn listen() -> io::Result<Self> {
-        let (tell, told) = channel();
-        let (ready, started) = channel();
+        // Signals of one kind are as good as one of them; more than these wait for nobody.
+        let (tell, told) = sync_channel(16);
+        let (ready, started) = sync_channel(1);
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
@@ -54,7 +55,7 @@ impl Signals {
                         // Who asks twice does not want to wait.
                         std::process::exit(130);
                     }
-                    if tell.send(signal).is_err() {
+                    if let Err(TrySendError::Disconnected(_)) = tell.try_send(signal) {
                         return;
                     }
                 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use portolan_actors::shard::Shard;
 use portolan_exchange::{Clock, Worker};
@@ -17,6 +18,7 @@ use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::pipeline::{ChildRunner, Engine, Waiting};
 use crate::plan::{Plans, Shared};
+use crate::upstream::Pools;
 
 /// What a worker is started with.
 pub struct Setup {
@@ -56,10 +58,11 @@ impl WorkerThread {
 async fn run(setup: Setup, ready: SyncSender<io::Result<()>>) {
     let Setup { index, clock, waiting, plans, shared, metrics, log, listeners, stop } = setup;
     let worker = Worker::new(index, clock.clone());
-    let engine = Engine::new(plans, waiting, metrics.worker(), log.open(), seed(index));
+    let engine = Engine::new(&plans, waiting, metrics.worker(), log.open(), seed(index));
     worker.set_runner(Rc::new(ChildRunner(engine.clone())));
     let shard = Shard::start(&shared.control, &worker);
     shared.join_shard(shard.listener());
+    let housekeeping = tokio::task::spawn_local(keep_house(worker.clone(), engine.clone()));
     let connections = TaskTracker::new();
     let mut accepting = Vec::new();
     for listener in listeners {
@@ -78,6 +81,7 @@ async fn run(setup: Setup, ready: SyncSender<io::Result<()>>) {
     }
     let _ = ready.send(Ok(()));
     stop.cancelled().await;
+    housekeeping.abort();
     for task in accepting {
         let _ = task.await;
     }
@@ -92,6 +96,18 @@ async fn run(setup: Setup, ready: SyncSender<io::Result<()>>) {
             open = connections.len(),
             "connections were cut when the time to drain was over"
         );
+    }
+}
+
+// How soon an idle worker lets go of a plan that is no longer in force, and of connections that were idle for too long.
+const HOUSEKEEPING: Duration = Duration::from_secs(2);
+
+/// Lets go of what only time makes needless.
+async fn keep_house(worker: Rc<Worker>, engine: Rc<Engine>) {
+    loop {
+        worker.clock.sleep(HOUSEKEEPING).await;
+        drop(engine.plan());
+        worker.local(Pools::default).sweep(worker.clock.now());
     }
 }
 

@@ -20,15 +20,17 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::prefix::{Prefixed, Spoken};
+use super::pulse::{Flat, Pulse};
 use super::wire::{self, Outgoing};
+use crate::gateway::DRAIN;
 use crate::pipeline::Engine;
 
 // A head with more fields than this is refused; the peers' usual bound.
 const MAX_FIELDS: usize = 100;
 // Streams one HTTP/2 connection may have open at a time.
 const MAX_STREAMS: u32 = 128;
-// How long open exchanges may go on once the gateway stops.
-const DRAIN: Duration = Duration::from_secs(3);
+// How long an idle client has to take in that its connection ends.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
 pub async fn connection(
@@ -39,31 +41,33 @@ pub async fn connection(
     peer: SocketAddr,
     stop: CancellationToken,
 ) {
-    let told = worker.clock.timeout(settings.idle_timeout, Prefixed::tell(stream));
+    let pulse = Pulse::new(worker.clock.clone(), settings);
     let told = tokio::select! {
         biased;
         () = stop.cancelled() => return,
-        told = told => told,
+        told = Prefixed::tell(stream, pulse.clone()) => told,
+        _ = pulse.flat() => return,
     };
     // A client that says nothing, or breaks off before its first request, is answered by closing.
-    let Ok(Ok((stream, spoken))) = told else { return };
+    let Ok((stream, spoken)) = told else { return };
     let clock = worker.clock.clone();
     let handover = Handover::default();
     let service = service_fn({
         let worker = worker.clone();
         let handover = handover.clone();
-        move |request| answer(worker.clone(), engine.clone(), peer, handover.clone(), request)
+        let pulse = pulse.clone();
+        move |request| answer(worker.clone(), engine.clone(), peer, pulse.clone(), handover.clone(), request)
     });
     match spoken {
         Spoken::Http1 => {
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder
-                .timer(ClockTimer(clock.clone()))
-                .header_read_timeout(settings.head_timeout.max(settings.idle_timeout))
+                // The pulse looks after heads: with a timer of the library's each request would pay for one.
+                .header_read_timeout(None)
                 .max_headers(MAX_FIELDS)
                 .max_buf_size(settings.max_head.max(8 * 1024));
             let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-            drain(pin!(connection), |connection| connection.graceful_shutdown(), &clock, stop).await;
+            drain(pin!(connection), |connection| connection.graceful_shutdown(), &pulse, &clock, stop).await;
         }
         Spoken::Http2 => {
             let mut builder = hyper::server::conn::http2::Builder::new(OnThisWorker);
@@ -73,7 +77,7 @@ pub async fn connection(
                 .max_header_list_size(u32::try_from(settings.max_head).unwrap_or(u32::MAX))
                 .keep_alive_interval(settings.idle_timeout);
             let connection = builder.serve_connection(TokioIo::new(stream), service);
-            drain(pin!(connection), |connection| connection.graceful_shutdown(), &clock, stop).await;
+            drain(pin!(connection), |connection| connection.graceful_shutdown(), &pulse, &clock, stop).await;
         }
     }
     // A session runs in the place of its connection: it counts as one, and ends with it.
@@ -87,10 +91,12 @@ pub async fn connection(
 /// Where an upgraded connection waits for the wire library to let go of it.
 type Handover = Rc<Cell<Option<(hyper::upgrade::OnUpgrade, Tunnel)>>>;
 
-/// Drives a connection; when the gateway stops, lets what is under way end within its time.
+/// Drives a connection; when the gateway stops, lets what is under way end within its time. One that has no pulse is cut,
+/// which cancels what is under way on it.
 async fn drain<C, E>(
     mut connection: Pin<&mut C>,
     tell: impl FnOnce(Pin<&mut C>),
+    pulse: &Pulse,
     clock: &Clock,
     stop: CancellationToken,
 ) where
@@ -99,16 +105,23 @@ async fn drain<C, E>(
 {
     let ended = tokio::select! {
         biased;
-        ended = connection.as_mut() => ended,
+        ended = connection.as_mut() => Some(ended),
+        why = pulse.flat() => match why {
+            Flat::Idle => {
+                tell(connection.as_mut());
+                clock.timeout(GOODBYE, connection).await.ok()
+            }
+            Flat::Head | Flat::Write | Flat::Body => {
+                tracing::debug!(?why, "connection cut");
+                None
+            }
+        },
         () = stop.cancelled() => {
             tell(connection.as_mut());
-            match clock.timeout(DRAIN, connection).await {
-                Ok(ended) => ended,
-                Err(_) => return,
-            }
+            clock.timeout(DRAIN, connection).await.ok()
         }
     };
-    if let Err(error) = ended {
+    if let Some(Err(error)) = ended {
         // Clients break off all the time; what concerns an exchange is in its line of the access log.
         tracing::debug!(%error, "connection ended");
     }
@@ -118,24 +131,26 @@ async fn answer(
     worker: Rc<Worker>,
     engine: Rc<Engine>,
     peer: SocketAddr,
+    pulse: Arc<Pulse>,
     handover: Handover,
     received: http::Request<Incoming>,
 ) -> Result<http::Response<Outgoing>, Infallible> {
-    let arrival = match wire::request_in(received, peer) {
+    let beat = pulse.begin();
+    let arrival = match wire::request_in(received, peer, pulse) {
         Ok(arrival) => arrival,
         Err(fault) => {
-            let mut response = fault.response(&engine.next_id().to_string());
+            let mut response = engine.refuse_unread(&worker, peer, &fault);
             response.fields.push(b"connection", b"close");
-            return Ok(wire::response_out(response, None));
+            return Ok(wire::response_out(response, None, beat));
         }
     };
-    let (mut response, tail) = engine.serve(&worker, arrival.request, arrival.counters).await;
+    let (mut response, tail) = engine.serve(&worker, arrival.request, arrival.counters, beat.waited).await;
     if let Some(tunnel) = response.tunnel.take()
         && let Some(promise) = arrival.promise
     {
         handover.set(Some((promise, tunnel)));
     }
-    Ok(wire::response_out(response, tail))
+    Ok(wire::response_out(response, tail, beat))
 }
 
 /// Runs HTTP/2 streams on the worker of their connection.

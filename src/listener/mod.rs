@@ -3,6 +3,7 @@
 
 mod driver;
 mod prefix;
+mod pulse;
 mod wire;
 
 use std::io;

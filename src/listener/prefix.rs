@@ -2,10 +2,13 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::pulse::Pulse;
 
 /// What a client begins an HTTP/2 connection with (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -25,6 +28,7 @@ pub struct Prefixed {
     len: usize,
     read: usize,
     stream: TcpStream,
+    pulse: Arc<Pulse>,
 }
 
 impl Prefixed {
@@ -32,7 +36,7 @@ impl Prefixed {
     ///
     /// # Errors
     /// When the connection breaks, or ends before its first byte.
-    pub async fn tell(mut stream: TcpStream) -> io::Result<(Self, Spoken)> {
+    pub async fn tell(mut stream: TcpStream, pulse: Arc<Pulse>) -> io::Result<(Self, Spoken)> {
         let mut prefix = [0; PREFACE.len()];
         let mut len = 0;
         let spoken = loop {
@@ -41,6 +45,7 @@ impl Prefixed {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             len += read;
+            pulse.read();
             if prefix[..len] != PREFACE[..len] || read == 0 {
                 break Spoken::Http1;
             }
@@ -48,7 +53,19 @@ impl Prefixed {
                 break Spoken::Http2;
             }
         };
-        Ok((Self { prefix, len, read: 0, stream }, spoken))
+        if spoken == Spoken::Http2 {
+            pulse.framed();
+        }
+        Ok((Self { prefix, len, read: 0, stream, pulse }, spoken))
+    }
+}
+
+impl Prefixed {
+    fn note(&self, written: &Poll<io::Result<usize>>) {
+        match written {
+            Poll::Pending => self.pulse.write_waits(),
+            Poll::Ready(_) => self.pulse.wrote(),
+        }
     }
 }
 
@@ -65,13 +82,20 @@ impl AsyncRead for Prefixed {
             self.read = to;
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.pulse.read();
+        }
+        read
     }
 }
 
 impl AsyncWrite for Prefixed {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -79,7 +103,9 @@ impl AsyncWrite for Prefixed {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.note(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -101,13 +127,14 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::listener::pulse::testing::pulse;
 
     async fn told(parts: &[&[u8]]) -> (Spoken, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
         let telling = async {
-            let (mut stream, spoken) = Prefixed::tell(server).await.unwrap();
+            let (mut stream, spoken) = Prefixed::tell(server, pulse()).await.unwrap();
             let mut all = Vec::new();
             stream.read_to_end(&mut all).await.unwrap();
             (spoken, all)

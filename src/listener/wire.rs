@@ -1,8 +1,10 @@
-//! The seam between the wire library and our own messages, on the client's side. Its types appear nowhere else.
+//! The seam between the wire library and our own messages, on the client's side.
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -13,8 +15,9 @@ use portolan_exchange::{
     exchange, upgrade,
 };
 
+use super::pulse::{Beat, Pulse};
 use crate::pipeline::Tail;
-use crate::wire::{broken, fields_in, fields_out, frame_in, frame_out};
+use crate::wire::{Upgrades, broken, fields_in, fields_out, frame_in, frame_out, strip_hop};
 
 /// A request that arrived.
 pub struct Arrival {
@@ -30,10 +33,16 @@ pub struct Arrival {
 ///
 /// # Errors
 /// A request that can be read in two ways, or that asks for what is not served.
-pub fn request_in(mut received: http::Request<Incoming>, peer: SocketAddr) -> Result<Arrival, Fault> {
-    let fields = fields_in(received.headers());
+pub fn request_in(
+    mut received: http::Request<Incoming>,
+    peer: SocketAddr,
+    pulse: Arc<Pulse>,
+) -> Result<Arrival, Fault> {
+    let mut fields = fields_in(received.headers());
     let authority = authority(&received, &fields)?;
     let upgrade = wish(&fields, received.version());
+    // Before any policy: what a client lists in `Connection` must not take away what a policy sets.
+    strip_hop(&mut fields, if upgrade.is_some() { Upgrades::Keep } else { Upgrades::Strip });
     let promise = upgrade.is_some().then(|| hyper::upgrade::on(&mut received));
     let target = target(received.uri())?;
     let (head, body) = received.into_parts();
@@ -43,8 +52,11 @@ pub fn request_in(mut received: http::Request<Incoming>, peer: SocketAddr) -> Re
         _ => Version::Http11,
     };
     let counters = Rc::new(exchange::Bytes::default());
-    let body =
-        if body.is_end_stream() { Body::Empty } else { Body::stream(Received { body, counters: counters.clone() }) };
+    let body = if body.is_end_stream() {
+        Body::Empty
+    } else {
+        Body::stream(Received { body, counters: counters.clone(), pulse })
+    };
     let request =
         Request { method: Method::of(head.method.as_str()), target, authority, version, fields, body, peer, upgrade };
     Ok(Arrival { request, counters, promise })
@@ -74,7 +86,8 @@ fn authority(received: &http::Request<Incoming>, fields: &Fields) -> Result<Box<
 fn target(uri: &http::Uri) -> Result<Target, Fault> {
     match uri.path_and_query() {
         Some(path) => Ok(Target::new(path.as_str())),
-        None => Err(Fault::new(FaultKind::MethodNotAllowed, "this is no tunnel; ask for a path")),
+        None => Err(Fault::new(FaultKind::MethodNotAllowed, "this is no tunnel; ask for a path")
+            .field("allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")),
     }
 }
 
@@ -98,12 +111,14 @@ fn wish(fields: &Fields, version: http::Version) -> Option<Box<dyn upgrade::Upgr
 struct Received {
     body: Incoming,
     counters: Rc<exchange::Bytes>,
+    pulse: Arc<Pulse>,
 }
 
 impl BodyStream for Received {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
-        Poll::Ready(match frame {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        self.pulse.body_waits(frame.is_pending());
+        Poll::Ready(match std::task::ready!(frame) {
             None => None,
             Some(Ok(frame)) => Some(frame_in(frame).inspect(|frame| {
                 if let Frame::Data(data) = frame {
@@ -120,9 +135,15 @@ impl BodyStream for Received {
     }
 }
 
+impl Drop for Received {
+    fn drop(&mut self) {
+        self.pulse.body_waits(false);
+    }
+}
+
 /// A response as the wire library wants it, its exchange ending with its last byte.
-pub fn response_out(response: Response, tail: Option<Tail>) -> http::Response<Outgoing> {
-    let mut out = http::Response::new(Outgoing { body: response.body, tail });
+pub fn response_out(response: Response, tail: Option<Tail>, beat: Beat) -> http::Response<Outgoing> {
+    let mut out = http::Response::new(Outgoing { body: response.body, tail, _beat: beat });
     *out.status_mut() = http::StatusCode::from_u16(response.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
     *out.headers_mut() = fields_out(&response.fields);
     out
@@ -132,6 +153,7 @@ pub fn response_out(response: Response, tail: Option<Tail>) -> http::Response<Ou
 pub struct Outgoing {
     body: Body,
     tail: Option<Tail>,
+    _beat: Beat,
 }
 
 impl http_body::Body for Outgoing {
@@ -143,7 +165,18 @@ impl http_body::Body for Outgoing {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
         let was_whole = matches!(self.body, Body::Whole(_));
-        let frame = std::task::ready!(self.body.poll_frame(context));
+        let polled = catch_unwind(AssertUnwindSafe(|| self.body.poll_frame(context)));
+        let frame = match polled {
+            Ok(polled) => std::task::ready!(polled),
+            Err(panic) => {
+                self.body = Body::Empty;
+                let panic = crate::pipeline::panic_text(panic.as_ref());
+                if let Some(tail) = self.tail.take() {
+                    tail.panicked(&panic);
+                }
+                return Poll::Ready(Some(Err(BodyError::Broken(panic))));
+            }
+        };
         match frame {
             Some(Ok(Frame::Data(data))) => {
                 if let Some(tail) = &mut self.tail {

@@ -9,18 +9,38 @@ use portolan_exchange::identity::Subscriptions as _;
 use portolan_exchange::protocol::Content;
 use portolan_exchange::upgrade::Tunnel;
 use portolan_exchange::{
-    Answer, Body, BodyError, Described, Fault, FaultKind, Kind, Outcome, Phase, Policy, Reply, Response, Step, Worker,
+    Answer, Body, BodyError, Described, Fault, FaultKind, Kind, Method, Outcome, Phase, Policy, Reply, Response, Step,
+    Worker,
 };
 
 use super::{Engine, Tail, Waiting, guard};
+
+/// Most policies that a route may have.
+pub const MAX_POLICIES: usize = 64;
+
+/// The policies of a route that an exchange has reached, by their place.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reached(u64);
+
+impl Reached {
+    fn add(&mut self, index: usize) {
+        debug_assert!(index < MAX_POLICIES, "the plan was refused if a route had more");
+        self.0 |= 1 << index;
+    }
+
+    /// The policies reached, the last one first.
+    fn of(self, policies: &[Arc<dyn Policy>]) -> impl Iterator<Item = &Arc<dyn Policy>> {
+        policies.iter().enumerate().rev().filter(move |(index, _)| self.0 & (1 << index) != 0).map(|(_, policy)| policy)
+    }
+}
 
 /// An exchange on its way. Dropping it before its end is its cancellation, which is recorded like any other end.
 pub struct Course {
     engine: Rc<Engine>,
     worker: Rc<Worker>,
     exchange: Option<Exchange>,
-    // How many of the route's policies the request has reached: those see the answer and the end.
-    reached: usize,
+    // Which of the route's policies the request has reached: those see the answer and the end.
+    reached: Reached,
     first: usize,
     fate: Option<Outcome>,
     ended: bool,
@@ -34,7 +54,7 @@ impl Course {
             // A child starts at Describe: its parent passed what comes before.
             Place::Child => exchange.route.policies.partition_point(|policy| policy.phase() < Phase::Describe),
         };
-        Self { engine, worker, exchange: Some(exchange), reached: first, first, fate: None, ended: false }
+        Self { engine, worker, exchange: Some(exchange), reached: Reached::default(), first, fate: None, ended: false }
     }
 
     /// The exchange.
@@ -45,6 +65,12 @@ impl Course {
     /// Says how the exchange ended.
     pub fn fate(&mut self, outcome: Outcome) {
         self.fate = Some(outcome);
+    }
+
+    /// Its own code panicked: what its caller is told.
+    pub fn panicked(&mut self, detail: &'static str, panic: String) -> Answer {
+        self.fate(Outcome::Panicked);
+        Err(Fault::new(FaultKind::Internal, detail).because(panic))
     }
 
     /// The way in, up to an answer. Dropping the future cancels whatever it waits for.
@@ -94,7 +120,7 @@ impl Course {
         if let Some(cap) = policy.gathers() {
             self.gather(cap).await?;
         }
-        self.reached = index + 1;
+        self.reached.add(index);
         let worker = self.worker.clone();
         let exchange = self.exchange.as_mut().expect("a course has its exchange until it is finished");
         let mut step = match self.engine.waiting {
@@ -203,16 +229,19 @@ impl Course {
         let mut response = inbound.render(self.exchange(), answer);
         let exchange = self.exchange();
         exchange.record.status = response.status;
-        response.fields.append(&exchange.answer_fields);
         let mut id = [0_u8; 32];
         super::record::hex(exchange.id.0, &mut id);
-        response.fields.push(b"x-request-id", &id);
+        exchange.answer_fields.push(b"x-request-id", &id);
+        response.fields.lay_over(&exchange.answer_fields);
         if let Some(tunnel) = response.tunnel.take() {
             response.tunnel = Some(self.through(tunnel));
             return (response, None);
         }
         let fate = exchange.record.fault.map_or(Outcome::Completed, Outcome::Faulted);
-        if matches!(response.body, Body::Empty) {
+        // The body of an answer that has none on the wire is never asked for (RFC 9110, section 6.4.1).
+        let has_no_content = exchange.request.method == Method::Head || matches!(response.status, 204 | 304);
+        let fate = self.fate.unwrap_or(fate);
+        if has_no_content || matches!(response.body, Body::Empty) {
             self.fate(fate);
             return (response, None);
         }
@@ -223,8 +252,7 @@ impl Course {
     fn through(mut self, tunnel: Tunnel) -> Tunnel {
         Tunnel::new(move |stream| {
             Box::pin(async move {
-                let engine = self.engine.clone();
-                match guard::guarded(&engine.panicking, tunnel.run(stream)).await {
+                match guard::guarded(tunnel.run(stream)).await {
                     Ok(()) => self.fate(Outcome::Completed),
                     Err(panic) => {
                         tracing::error!(request_id = %self.exchange().id, panic, "session panicked");
@@ -274,7 +302,7 @@ impl Course {
     fn back_through_policies(&mut self, mut answer: Answer) -> Answer {
         let route = self.exchange().route.clone();
         let worker = self.worker.clone();
-        for policy in route.policies[self.first..self.reached].iter().rev() {
+        for policy in self.reached.of(&route.policies) {
             if answer.is_ok() || policy.phase().sees_faults() {
                 policy.response(&worker, self.exchange(), &mut answer);
             }
@@ -299,11 +327,11 @@ impl Course {
         }
         let outcome = match self.fate {
             Some(fate) => fate,
-            None if self.engine.panicking.get() => Outcome::Panicked,
+            None if std::thread::panicking() => Outcome::Panicked,
             None => Outcome::Cancelled,
         };
         let route = exchange.route.clone();
-        for policy in route.policies[self.first..self.reached].iter().rev() {
+        for policy in self.reached.of(&route.policies) {
             let ended = catch_unwind(AssertUnwindSafe(|| policy.end(&self.worker, exchange, outcome)));
             if let Err(panic) = ended {
                 let panic = guard::text(panic.as_ref());

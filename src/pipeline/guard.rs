@@ -1,13 +1,12 @@
 //! A panic ends the exchange it happens in, and nothing else.
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-/// Runs a future; a panic in it drops it, with `panicking` set meanwhile, and gives the panic's text.
-pub async fn guarded<F: Future>(panicking: &Cell<bool>, future: F) -> Result<F::Output, String> {
+/// Runs a future; a panic in it drops it and gives the panic's text.
+pub async fn guarded<F: Future>(future: F) -> Result<F::Output, String> {
     let mut slot = pin!(Some(future));
     poll_fn(|context| {
         let future = slot.as_mut().as_pin_mut().expect("a future is not polled after it ended");
@@ -16,11 +15,8 @@ pub async fn guarded<F: Future>(panicking: &Cell<bool>, future: F) -> Result<F::
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Err(panic) => {
-                panicking.set(true);
-                let dropped = catch_unwind(AssertUnwindSafe(|| slot.set(None)));
-                panicking.set(false);
-                if dropped.is_err() {
-                    tracing::error!("a panic while an exchange that had panicked was dropped");
+                if catch_unwind(AssertUnwindSafe(|| slot.set(None))).is_err() {
+                    tracing::error!("a panic while what had panicked was dropped");
                 }
                 Poll::Ready(Err(text(panic.as_ref())))
             }

@@ -6,20 +6,24 @@ mod record;
 mod tail;
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use portolan_exchange::exchange::{Bytes, Exchange, Place, RequestId};
 use portolan_exchange::worker::Runner;
-use portolan_exchange::{Answer, Fault, FaultKind, LocalBoxFuture, Outcome, Request, Response, Worker};
+use portolan_exchange::{Answer, Fault, FaultKind, LocalBoxFuture, Method, Request, Response, Target, Worker};
 
 use crate::access_log::AccessLog;
 use crate::metrics::WorkerMetrics;
-use crate::plan::{Found, Plan, Plans};
+use crate::plan::{Plan, Plans};
 use course::Course;
 
-pub use record::unrouted_line;
+pub use guard::text as panic_text;
+use record::unrouted_line;
 pub use tail::Tail;
 
 /// Whether policies may answer at once.
@@ -34,27 +38,18 @@ pub enum Waiting {
 
 /// Runs exchanges on one worker.
 pub struct Engine {
-    plans: Arc<Plans>,
     current: RefCell<arc_swap::Cache<Arc<arc_swap::ArcSwap<Plan>>, Arc<Plan>>>,
     waiting: Waiting,
     pub(crate) metrics: Rc<WorkerMetrics>,
     pub(crate) log: AccessLog,
     ids: Cell<u128>,
-    // Set while what panicked is dropped, so that its exchange is recorded as such.
-    panicking: Cell<bool>,
 }
 
 impl Engine {
     /// An engine on this plan. `seed` makes the request ids of this worker differ from those of others.
-    pub fn new(
-        plans: Arc<Plans>,
-        waiting: Waiting,
-        metrics: Rc<WorkerMetrics>,
-        log: AccessLog,
-        seed: u128,
-    ) -> Rc<Self> {
+    pub fn new(plans: &Plans, waiting: Waiting, metrics: Rc<WorkerMetrics>, log: AccessLog, seed: u128) -> Rc<Self> {
         let current = RefCell::new(arc_swap::Cache::new(plans.current.clone()));
-        Rc::new(Self { plans, current, waiting, metrics, log, ids: Cell::new(seed), panicking: Cell::new(false) })
+        Rc::new(Self { current, waiting, metrics, log, ids: Cell::new(seed) })
     }
 
     /// The plan in force. A request keeps the one it began with.
@@ -62,53 +57,51 @@ impl Engine {
         self.current.borrow_mut().load().clone()
     }
 
-    /// Whether the gateway is ending: keep-alive connections are told.
-    pub fn is_stopping(&self) -> bool {
-        self.plans.is_stopping()
-    }
-
-    /// Answers one request. Dropping the future cancels the exchange; a panic in its own code is an answer too.
+    /// Answers one request. `queue` is how long its head took to arrive. Dropping the future cancels the exchange; a panic in its
+    /// own code is an answer too.
     pub async fn serve(
         self: &Rc<Self>,
         worker: &Rc<Worker>,
-        request: Request,
+        mut request: Request,
         bytes: Rc<Bytes>,
+        queue: Duration,
     ) -> (Response, Option<Tail>) {
         let id = self.next_id();
-        match guard::guarded(&self.panicking, self.run(worker, id, request, bytes)).await {
-            Ok(answered) => answered,
-            Err(panic) => {
-                tracing::error!(request_id = %id, panic, "request panicked");
-                (
-                    Fault::new(FaultKind::Internal, "the gateway failed while it handled this request")
-                        .response(&id.to_string()),
-                    None,
-                )
-            }
-        }
-    }
-
-    async fn run(
-        self: &Rc<Self>,
-        worker: &Rc<Worker>,
-        id: RequestId,
-        request: Request,
-        bytes: Rc<Bytes>,
-    ) -> (Response, Option<Tail>) {
         let started = worker.clock.now();
         let plan = self.plan();
-        let Found { target, parameters } = match plan.find(&request) {
+        let (target, parameters) = match plan.find(&mut request) {
             Ok(found) => found,
             Err(fault) => return (self.refuse_unrouted(worker, id, &request, &fault), None),
         };
+        drop(plan);
         let mut exchange = Exchange::new(id, target.route.clone(), request, started);
         exchange.operation = target.operation.clone();
         exchange.path_parameters = parameters;
         exchange.record.bytes = bytes;
-        drop(plan);
+        exchange.record.queue = queue;
         let mut course = Course::new(self.clone(), worker.clone(), exchange);
-        let answer = course.travel().await;
-        course.leave(answer)
+        let answer = match guard::guarded(course.travel()).await {
+            Ok(answer) => answer,
+            Err(panic) => {
+                tracing::error!(request_id = %id, panic, "request panicked");
+                course.panicked("the gateway failed while it handled this request", panic)
+            }
+        };
+        catch_unwind(AssertUnwindSafe(|| course.leave(answer))).unwrap_or_else(|panic| {
+            let panic = panic_text(panic.as_ref());
+            tracing::error!(request_id = %id, panic, "answer panicked");
+            let fault = Fault::new(FaultKind::Internal, "the gateway failed while it answered this request");
+            let mut response = fault.response(&id.to_string());
+            response.fields.push(b"x-request-id", id.to_string().as_bytes());
+            (response, None)
+        })
+    }
+
+    /// Answers a request of which nothing but the fault could be read.
+    pub fn refuse_unread(&self, worker: &Worker, peer: SocketAddr, fault: &Fault) -> Response {
+        let mut request = Request::new(Method::Other("-".into()), Target::new("-"));
+        request.peer = peer;
+        self.refuse_unrouted(worker, self.next_id(), &request, fault)
     }
 
     fn refuse_unrouted(&self, worker: &Worker, id: RequestId, request: &Request, fault: &Fault) -> Response {
@@ -141,13 +134,15 @@ impl Runner for ChildRunner {
         let (engine, worker) = (self.0.clone(), worker.clone());
         async move {
             let mut course = Course::new(engine.clone(), worker, child);
-            let outcome = guard::guarded(&engine.panicking, course.travel()).await;
-            let answer = match outcome {
-                Ok(answer) => course.gather_reply(answer, CHILD_REPLY).await,
+            let whole = async {
+                let answer = course.travel().await;
+                course.gather_reply(answer, CHILD_REPLY).await
+            };
+            let answer = match guard::guarded(whole).await {
+                Ok(answer) => answer,
                 Err(panic) => {
                     tracing::error!(request_id = %course.exchange().id, panic, "child exchange panicked");
-                    course.fate(Outcome::Panicked);
-                    Err(Fault::new(FaultKind::Internal, "the gateway failed while it handled this operation"))
+                    course.panicked("the gateway failed while it handled this operation", panic)
                 }
             };
             course.finish(answer)

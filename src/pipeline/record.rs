@@ -38,7 +38,7 @@ fn write_line(line: &mut Line<'_>, worker: &Worker, exchange: &Exchange, outcome
     }
     if exchange.place == Place::Request {
         line.text("method", exchange.request.method.as_str());
-        line.text("path", exchange.request.target.path());
+        line.text("path", shortened(exchange.request.target.path()));
     }
     line.text("protocol", exchange.route.inbound.protocol());
     if let Some(identity) = &exchange.identity {
@@ -71,11 +71,17 @@ pub fn unrouted_line(line: &mut Line<'_>, worker: &Worker, id: &str, request: &R
     line.text("time", &time(worker));
     line.text("request_id", id);
     line.text("method", request.method.as_str());
-    line.text("path", request.target.path());
+    line.text("path", shortened(request.target.path()));
     line.display("client", request.peer.ip());
     line.number("status", u64::from(fault.kind().status()));
     line.text("outcome", word(Outcome::Faulted(fault.kind())));
     line.text("fault", fault.kind().code());
+}
+
+/// A path as far as a log needs it: the queue is bounded in lines, so a line must be bounded, too.
+fn shortened(path: &str) -> &str {
+    const MOST: usize = 2_048;
+    &path[..path.floor_char_boundary(MOST)]
 }
 
 fn time(worker: &Worker) -> String {

@@ -28,6 +28,13 @@ impl Tail {
         self.course.fate(self.fate);
     }
 
+    /// The body's own code panicked.
+    pub fn panicked(mut self, why: &str) {
+        tracing::error!(request_id = %self.course.exchange().id, panic = why, "answer panicked");
+        self.course.exchange().record.cause = Some(why.to_owned());
+        self.course.fate(Outcome::Panicked);
+    }
+
     /// The body broke off before its end: the answer could not be completed.
     pub fn broke(mut self, why: &dyn fmt::Display) {
         let record = &mut self.course.exchange().record;

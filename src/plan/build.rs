@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::router::{Conflict, Router};
 use super::{Consumers, Plan, Shared, nowhere};
-use crate::policy::{ApiKeys, HeaderRules, RateLimits, Subscribed};
-use crate::protocols::{self, Mount};
+use crate::policy::{ApiKeys, HeaderRules, RateLimits, Scoped, Subscribed};
+use crate::protocols::{self, Contracts, Mount};
 
 /// The environment that a gateway serves, as long as its configuration cannot name one.
 const ENVIRONMENT: &str = "production";
@@ -23,6 +23,8 @@ impl Plan {
     /// Every problem of the contracts, and routes that take the same requests.
     pub fn build(shared: &Arc<Shared>, snapshot: Arc<Snapshot>) -> Result<Self, Diagnostics> {
         let contracts = protocols::read(&snapshot)?;
+        // Before anything is started or taken over: a document that is refused must leave no trace.
+        check_routes(&snapshot, &contracts)?;
         for warnings in [&snapshot.warnings, &contracts.warnings] {
             if !warnings.is_empty() {
                 tracing::warn!(warnings = %warnings.render(), "configuration has warnings");
@@ -57,6 +59,12 @@ impl Plan {
 /// Every problem. Otherwise what is allowed but probably not meant.
 pub fn check(snapshot: &Snapshot) -> Result<Diagnostics, Diagnostics> {
     let contracts = protocols::read(snapshot)?;
+    check_routes(snapshot, &contracts)?;
+    Ok(contracts.warnings)
+}
+
+/// Lays all routes into a tree that leads nowhere.
+fn check_routes(snapshot: &Snapshot, contracts: &Contracts) -> Result<(), Diagnostics> {
     let mut router = Router::default();
     let mut problems = Diagnostics::new();
     let mut lay = |host: &Option<String>, template: &str, methods: &[Method], name: &Arc<str>, place: &Place| {
@@ -73,7 +81,7 @@ pub fn check(snapshot: &Snapshot) -> Result<Diagnostics, Diagnostics> {
         let methods: Vec<_> = route.methods.iter().map(|name| Method::of(name)).collect();
         lay(&route.host, &route.path, &methods, &route.name, &route.place);
     }
-    if problems.has_errors() { Err(problems) } else { Ok(contracts.warnings) }
+    if problems.has_errors() { Err(problems) } else { Ok(()) }
 }
 
 fn problem(place: &Place, template: &str, conflict: Conflict) -> Diagnostic {
@@ -82,6 +90,12 @@ fn problem(place: &Place, template: &str, conflict: Conflict) -> Diagnostic {
             .hint("give one of them another path, host or method"),
         Conflict::Template(why) => Diagnostic::error(place, format!("`{template}` cannot be routed: {why}")),
     }
+}
+
+/// Limits, and what their buckets are named after.
+fn scoped(scope: &str, limits: &[RateLimit]) -> Vec<Scoped> {
+    let scope: Arc<str> = scope.into();
+    limits.iter().map(|limit| Scoped { scope: scope.clone(), limit: limit.clone() }).collect()
 }
 
 struct Build<'a> {
@@ -97,7 +111,7 @@ struct Rules<'a> {
     name: Arc<str>,
     api: Option<Api>,
     authenticate: &'a [Arc<snapshot::Identity>],
-    rate_limits: Vec<RateLimit>,
+    rate_limits: Vec<Scoped>,
     headers: Vec<&'a snapshot::HeaderRules>,
     deadline: Duration,
     prefix: &'a str,
@@ -116,16 +130,15 @@ impl<'a> Build<'a> {
                 name: settings.name.clone(),
                 api: Some(api.clone()),
                 authenticate: &settings.authenticate,
-                rate_limits: settings.rate_limits.clone(),
+                rate_limits: scoped(&format!("api/{}", settings.name), &settings.rate_limits),
                 headers: vec![&settings.headers],
                 deadline: settings.deadline,
                 prefix: settings.path.trim_end_matches('/'),
                 host: settings.host.as_deref(),
                 place: &settings.place,
             };
-            let own = own.and_then(|id| protocols::rules(settings, &id));
-            if let Some(own) = own {
-                rules.rate_limits.extend(own.rate_limits.iter().cloned());
+            if let Some((id, own)) = own.and_then(|id| Some((id.clone(), protocols::rules(settings, &id)?))) {
+                rules.rate_limits.extend(scoped(&format!("api/{}/{id}", settings.name), &own.rate_limits));
                 rules.headers.push(&own.headers);
             }
             self.lay(rules, &template, &methods, operation, inbound, outbound);
@@ -138,7 +151,7 @@ impl<'a> Build<'a> {
             name: settings.name.clone(),
             api: None,
             authenticate: &settings.authenticate,
-            rate_limits: settings.rate_limits.clone(),
+            rate_limits: scoped(&format!("route/{}", settings.name), &settings.rate_limits),
             headers: vec![&settings.headers],
             deadline: settings.deadline,
             prefix: settings.strip_prefix.as_deref().unwrap_or_default().trim_end_matches('/'),
@@ -207,7 +220,7 @@ impl<'a> Build<'a> {
         if !rules.rate_limits.is_empty() || by_plan {
             let plans = if by_plan { plans } else { Vec::new() };
             let store = self.shared.store().clone();
-            policies.push(Arc::new(RateLimits::new(store, rules.name.clone(), rules.rate_limits.clone(), plans)));
+            policies.push(Arc::new(RateLimits::new(store, rules.rate_limits.clone(), plans)));
         }
         if let Some(headers) = HeaderRules::new(&rules.headers) {
             policies.push(Arc::new(headers));

@@ -1,7 +1,7 @@
 //! Who may call what: a view over keys and subscriptions that answers at once. The configuration file is its only source
 //! so far.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -13,6 +13,8 @@ use portolan_exchange::identity::{Identity, Subscription, Subscriptions};
 pub struct Consumers {
     // By the first eight bytes of the hash: what is compared beyond them is compared in constant time.
     keys: HashMap<[u8; 8], Vec<Key>>,
+    // Credentials that are known, by their name in logs.
+    credentials: HashSet<(Arc<str>, Arc<str>)>,
     subscriptions: HashMap<Access, Arc<Subscription>>,
 }
 
@@ -61,7 +63,9 @@ impl Consumers {
             };
             (access, Arc::new(subscription))
         });
-        Self { keys, subscriptions: subscriptions.collect() }
+        let known = |key: &Key| (key.consumer.clone(), key.credential.clone());
+        let credentials = keys.values().flatten().map(known).collect();
+        Self { keys, credentials, subscriptions: subscriptions.collect() }
     }
 
     /// The identity of a key, by its hash. It may have expired: the caller looks.
@@ -88,10 +92,7 @@ impl Subscriptions for Consumers {
     }
 
     fn stands(&self, identity: &Identity) -> bool {
-        self.keys
-            .values()
-            .flatten()
-            .any(|key| key.credential == identity.credential && key.consumer == identity.consumer)
+        self.credentials.contains(&(identity.consumer.clone(), identity.credential.clone()))
     }
 }
 
@@ -103,7 +104,7 @@ fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
 }
 
-// Half of the hash names the key in logs; without the pepper it says nothing about the key itself.
+// The first bytes of the hash name the key in logs; without the pepper it says nothing about the key itself.
 fn credential(hash: &[u8; 32]) -> String {
     hash[..6].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,6 +4,7 @@ mod broker;
 mod build;
 mod consumers;
 mod nowhere;
+mod path;
 mod router;
 mod shared;
 
@@ -17,7 +18,7 @@ use portolan_exchange::{Fault, Request};
 pub use broker::BrokerLink;
 pub use build::check;
 pub use consumers::Consumers;
-pub use router::{Found, Router};
+pub use router::{Parameters, Router, Target};
 pub use shared::Shared;
 
 /// What workers run.
@@ -32,11 +33,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Finds the route of a request.
+    /// Finds the route of a request, and brings its path into normal form: what is routed by is what goes on.
     ///
     /// # Errors
-    /// `unknown_route`, `method_not_allowed`, `bad_request`.
-    pub fn find(&self, request: &Request) -> Result<Found, Fault> {
+    /// `unknown_route`, `method_not_allowed` or `bad_request`.
+    pub fn find(&self, request: &mut Request) -> Result<(Arc<Target>, Parameters), Fault> {
+        if let Some(path) = path::normal(request.target.path())? {
+            request.target = request.target.with_path(&path);
+        }
         self.router.find(request)
     }
 }

@@ -23,14 +23,11 @@ pub struct Target {
 /// Names of a template's parameters, in order.
 type Names = Box<[Arc<str>]>;
 
-/// What was found.
-#[derive(Debug)]
-pub struct Found {
-    /// Where the request goes.
-    pub target: Arc<Target>,
-    /// What the template's parameters matched, percent-encoded.
-    pub parameters: Vec<(Arc<str>, Box<str>)>,
-}
+/// What the parameters of a template matched, percent-encoded.
+pub type Parameters = Vec<(Arc<str>, Box<str>)>;
+
+/// A target and what its template's parameters matched.
+type Found = (Arc<Target>, Parameters);
 
 /// The routes of a plan.
 #[derive(Default)]
@@ -106,12 +103,9 @@ impl Router {
     /// Finds the route of a request.
     ///
     /// # Errors
-    /// `unknown_route`, `method_not_allowed` with `Allow`, or `bad_request` for a path with dot segments.
+    /// `unknown_route`, or `method_not_allowed` with `Allow`.
     pub fn find(&self, request: &Request) -> Result<Found, Fault> {
         let path = request.target.path();
-        if has_dot_segment(path) {
-            return Err(Fault::new(FaultKind::BadRequest, "the path holds dot segments; send it without them"));
-        }
         let host = host(&request.authority);
         let mut not_allowed = None;
         for tree in self.trees(&host) {
@@ -195,7 +189,7 @@ impl Leaf {
     fn found<'v>(&self, method: &Method, values: impl Iterator<Item = &'v str>) -> Result<Found, String> {
         let target = self.of(method).ok_or_else(|| self.allowed())?;
         let parameters = target.names.iter().zip(values).map(|(name, value)| (name.clone(), value.into())).collect();
-        Ok(Found { target: target.clone(), parameters })
+        Ok((target.clone(), parameters))
     }
 
     fn of(&self, method: &Method) -> Option<&Arc<Target>> {
@@ -252,18 +246,6 @@ fn host(authority: &str) -> std::borrow::Cow<'_, str> {
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) { host.to_ascii_lowercase().into() } else { host.into() }
 }
 
-/// Whether a segment is `.` or `..`, written plainly or percent-encoded: an upstream may take it for another path.
-fn has_dot_segment(path: &str) -> bool {
-    if !path.contains(['.', '%']) {
-        return false;
-    }
-    path.split(['/', '\\']).any(|segment| {
-        let plain = segment.replace("%2e", ".").replace("%2E", ".");
-        let first = plain.split(';').next().unwrap_or_default();
-        first == "." || first == ".."
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use portolan_exchange::Target as Asked;
@@ -286,9 +268,9 @@ mod tests {
     fn found(router: &Router, method: Method, target: &str) -> Result<(String, Vec<String>), String> {
         router
             .find(&asked(method, target))
-            .map(|found| {
-                let parameters = found.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
-                (found.target.route.name.to_string(), parameters)
+            .map(|(target, parameters)| {
+                let parameters = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                (target.route.name.to_string(), parameters)
             })
             .map_err(|fault| fault.kind().code().to_owned())
     }
@@ -346,7 +328,7 @@ mod tests {
         let at = |host: &str, path: &str| {
             let mut request = asked(Method::Get, path);
             request.authority = host.into();
-            router.find(&request).unwrap().target.route.name.to_string()
+            router.find(&request).unwrap().0.route.name.to_string()
         };
         assert_eq!(at("A.example.com:8080", "/x"), "exact");
         assert_eq!(at("a.example.com", "/y"), "wild");
@@ -360,16 +342,5 @@ mod tests {
         let taken = Err(Conflict::Taken { by: "first".into() });
         assert_eq!(router.add(None, "/o/{other}", &[Method::Get], route("second"), None), taken);
         assert_eq!(router.add(None, "/o/{other}", &[Method::Put], route("second"), None), Ok(()));
-    }
-
-    #[test]
-    fn dot_segments_are_refused_however_they_are_written() {
-        let router = router(&[("/**", &[], "all")]);
-        for path in ["/a/../b", "/a/%2e%2E/b", "/a/.%2e", "/./a", "/a/..;x=1/b", "/a\\..\\b"] {
-            assert_eq!(found(&router, Method::Get, path), Err("bad_request".into()), "{path}");
-        }
-        for path in ["/a/.well-known", "/a..b/c", "/a/...", "/100%25"] {
-            assert!(found(&router, Method::Get, path).is_ok(), "{path}");
-        }
     }
 }

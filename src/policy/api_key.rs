@@ -49,7 +49,10 @@ impl ApiKeys {
             if identity.is_expired(worker.clock.wall()) {
                 return Err(self.refuse(FaultKind::CredentialsExpired, "the key has expired"));
             }
-            source.hide(&mut exchange.request);
+            // Keys of the other sources go as well: what this gateway takes for a key is nothing for an upstream.
+            for source in &self.sources {
+                source.hide(&mut exchange.request);
+            }
             return Ok(identity);
         }
         if shown {
@@ -91,24 +94,12 @@ impl Source {
     /// The key as shown. What is shown twice is not taken: one of the two would be somebody else's.
     fn key(&self, request: &Request) -> Option<Vec<u8>> {
         match &self.location {
-            KeyLocation::Header(name) => {
-                let mut values = request.fields.get_all(name);
-                let value = values.next()?;
-                values.next().is_none().then(|| value.trim_ascii().to_vec())
-            }
-            KeyLocation::Query(name) => {
-                let value = query_values(&request.target, name).next()?;
-                Some(percent_decoded(value))
-            }
-            KeyLocation::Cookie(name) => {
-                let cookies = request.fields.get_all("cookie").flat_map(|value| value.split(|byte| *byte == b';'));
-                let mut pairs = cookies.filter_map(|pair| {
-                    let pair = pair.trim_ascii();
-                    let equals = pair.iter().position(|byte| *byte == b'=')?;
-                    (&pair[..equals] == name.as_bytes()).then(|| pair[equals + 1..].to_vec())
-                });
-                pairs.next()
-            }
+            KeyLocation::Header(name) => only(request.fields.get_all(name)).map(|value| value.trim_ascii().to_vec()),
+            KeyLocation::Query(name) => only(query_values(&request.target, name)).map(percent_decoded),
+            KeyLocation::Cookie(name) => only(cookies(request).filter_map(|pair| {
+                let equals = pair.iter().position(|byte| *byte == b'=')?;
+                (&pair[..equals] == name.as_bytes()).then(|| pair[equals + 1..].to_vec())
+            })),
         }
     }
 
@@ -127,15 +118,12 @@ impl Source {
                 request.target = Target::new(target);
             }
             KeyLocation::Cookie(name) => {
-                let cookies = request.fields.get_str("cookie").unwrap_or_default();
-                let kept: Vec<_> = cookies
-                    .split(';')
-                    .map(str::trim)
-                    .filter(|pair| pair.split('=').next() != Some(name.as_str()))
-                    .collect();
-                let kept = kept.join("; ");
-                if kept.is_empty() || request.fields.set("cookie", &kept).is_err() {
-                    request.fields.remove("cookie");
+                // HTTP/2 clients send a field for each cookie (RFC 9113, section 8.2.3).
+                let is_ours = |pair: &[u8]| pair.split(|byte| *byte == b'=').next() == Some(name.as_bytes());
+                let pairs = cookies(request).filter(|pair| !is_ours(pair)).map(<[u8]>::to_vec).collect::<Vec<_>>();
+                request.fields.remove("cookie");
+                if !pairs.is_empty() {
+                    request.fields.push(b"cookie", &pairs.join(&b"; "[..]));
                 }
             }
         }
@@ -158,6 +146,18 @@ impl Source {
         };
         format!("ApiKey realm=\"{}\", {place}", self.name)
     }
+}
+
+/// The one there is; none of several.
+fn only<T>(mut values: impl Iterator<Item = T>) -> Option<T> {
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
+}
+
+/// The pairs of all cookie fields.
+fn cookies(request: &Request) -> impl Iterator<Item = &[u8]> {
+    let pairs = request.fields.get_all("cookie").flat_map(|value| value.split(|byte| *byte == b';'));
+    pairs.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
 }
 
 fn query_values<'a>(target: &'a Target, name: &'a str) -> impl Iterator<Item = &'a str> {

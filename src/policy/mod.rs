@@ -7,5 +7,5 @@ mod subscription;
 
 pub use api_key::ApiKeys;
 pub use headers::HeaderRules;
-pub use rate_limit::RateLimits;
+pub use rate_limit::{RateLimits, Scoped};
 pub use subscription::Subscribed;

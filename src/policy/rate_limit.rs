@@ -1,6 +1,7 @@
 //! Holds callers to their limits.
 
 use std::fmt::Write;
+use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,18 @@ use portolan_exchange::{Exchange, Fault, FaultKind, Fields, LocalBoxFuture, Outc
 /// The limits of a route and of the plans its callers subscribed under: all of them are drawn, or none.
 pub struct RateLimits {
     store: Arc<dyn Store>,
-    // What buckets of this route are named after: the API, or the route without one.
-    scope: Arc<str>,
-    limits: Vec<RateLimit>,
+    limits: Vec<Scoped>,
     plans: Vec<Arc<Plan>>,
+}
+
+/// A limit, and what its buckets are named after: `api/orders`, `api/orders/createOrder`, `route/legacy`. All routes of one
+/// scope share them.
+#[derive(Debug, Clone)]
+pub struct Scoped {
+    /// The scope.
+    pub scope: Arc<str>,
+    /// The limit.
+    pub limit: RateLimit,
 }
 
 /// A limit and the name of the bucket it draws on.
@@ -30,16 +39,17 @@ struct Ticket(#[expect(dead_code, reason = "held: what becomes of the draws is d
 
 impl RateLimits {
     /// The policy of these limits.
-    pub fn new(store: Arc<dyn Store>, scope: Arc<str>, limits: Vec<RateLimit>, plans: Vec<Arc<Plan>>) -> Self {
-        Self { store, scope, limits, plans }
+    pub fn new(store: Arc<dyn Store>, limits: Vec<Scoped>, plans: Vec<Arc<Plan>>) -> Self {
+        Self { store, limits, plans }
     }
 
     fn drawn<'a>(&'a self, exchange: &Exchange) -> Vec<Drawn<'a>> {
-        let own = self.limits.iter().map(|limit| Drawn { limit, key: key("api", &self.scope, limit, exchange) });
+        let own =
+            self.limits.iter().map(|own| Drawn { limit: &own.limit, key: key("", &own.scope, &own.limit, exchange) });
         let plan = exchange.subscription.as_ref().and_then(|subscription| subscription.plan.as_ref());
         let plan = plan.and_then(|name| self.plans.iter().find(|plan| plan.name == *name));
         let of_plan = plan.into_iter().flat_map(|plan| {
-            plan.rate_limits.iter().map(|limit| Drawn { limit, key: key("plan", &plan.name, limit, exchange) })
+            plan.rate_limits.iter().map(|limit| Drawn { limit, key: key("plan/", &plan.name, limit, exchange) })
         });
         own.chain(of_plan).collect()
     }
@@ -113,16 +123,27 @@ impl Policy for RateLimits {
 /// Whom a bucket counts is part of its name; a caller who cannot be told apart by it shares the bucket of its address.
 fn key(kind: &str, scope: &str, limit: &RateLimit, exchange: &Exchange) -> String {
     let mut key = String::with_capacity(64);
-    let _ = write!(key, "{kind}/{scope}/{}/", limit.name);
+    let _ = write!(key, "{kind}{scope}/{}/", limit.name);
     let consumer = exchange.identity.as_ref().map(|identity| &identity.consumer);
     let subscription = exchange.subscription.as_ref().map(|subscription| &subscription.id);
     let _ = match (limit.per, consumer, subscription) {
         (Per::Route, ..) => write!(key, "all"),
         (Per::Subscription, _, Some(subscription)) => write!(key, "subscription/{subscription}"),
         (Per::Consumer | Per::Subscription, Some(consumer), _) => write!(key, "consumer/{consumer}"),
-        _ => write!(key, "address/{}", exchange.client),
+        _ => write!(key, "address/{}", network(exchange.client)),
     };
     key
+}
+
+/// Whom an address stands for: an IPv6 client has a network of 64 bits to itself.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => IpAddr::V4(v4),
+            None => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        },
+    }
 }
 
 fn fault(drawn: &Drawn<'_>, exchange: &Exchange, refused: &Refused) -> Fault {
@@ -187,4 +208,18 @@ fn tell(fields: &mut Fields, drawn: &[Drawn<'_>], levels: &[Level]) {
 /// Rounded up: who comes back at the second named is not refused again.
 fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_client_cannot_change_its_bucket_within_its_own_network() {
+        let of = |address: &str| network(address.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2::9"));
+        assert_ne!(of("2001:db8:1:3::1"), of("2001:db8:1:2::1"));
+        assert_eq!(of("::ffff:10.0.0.1"), "10.0.0.1");
+        assert_eq!(of("10.0.0.1"), "10.0.0.1");
+    }
 }

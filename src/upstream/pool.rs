@@ -2,49 +2,72 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hyper::client::conn::http1::SendRequest;
 use portolan_exchange::Moment;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::wire::Sent;
 
-/// A connection on which requests can be sent, counted among its upstream's open ones.
+/// A connection on which requests can be sent.
+pub type Connection = SendRequest<Sent>;
+
+/// A connection in use, and its call's seat among those of the upstream.
 pub struct Pooled {
-    sender: SendRequest<Sent>,
-    _open: Open,
+    connection: Connection,
+    _seat: Seat,
+}
+
+/// A place among the calls that an upstream is given at a time, over all workers.
+#[derive(Clone)]
+pub struct Seat {
+    _permit: Rc<OwnedSemaphorePermit>,
+}
+
+impl Seat {
+    /// The seat of this permit.
+    pub fn of(permit: OwnedSemaphorePermit) -> Self {
+        Self { _permit: Rc::new(permit) }
+    }
 }
 
 impl Pooled {
-    /// A connection that was just made.
-    pub fn new(sender: SendRequest<Sent>, open: Open) -> Self {
-        Self { sender, _open: open }
+    /// A connection that a call uses.
+    pub fn new(connection: Connection, seat: Seat) -> Self {
+        Self { connection, _seat: seat }
     }
 
     /// Its sending end.
-    pub fn sender(&mut self) -> &mut SendRequest<Sent> {
-        &mut self.sender
+    pub fn sender(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// The connection alone; the seat is free.
+    pub fn let_go(self) -> Connection {
+        self.connection
     }
 }
 
-/// A place among the open connections of an upstream, over all workers; dropping it frees the place.
-pub struct Open(Arc<AtomicUsize>);
+/// A call that waits for a seat, counted as long as it does.
+pub struct Waiting(Arc<AtomicUsize>);
 
-impl Open {
-    /// Takes a place.
-    pub fn counted(open: Arc<AtomicUsize>) -> Self {
-        open.fetch_add(1, Ordering::Relaxed);
-        Self(open)
+impl Waiting {
+    /// One more waits.
+    pub fn enter(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
     }
 
-    /// How many places are taken, this one included.
+    /// How many wait, this one included.
     pub fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Open {
+impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -57,39 +80,41 @@ pub struct Pools {
 }
 
 struct Idle {
-    connection: Pooled,
-    since: Moment,
+    connection: Connection,
+    until: Moment,
 }
 
 impl Pools {
-    /// The connection used last that is still open and was not idle before `oldest`.
-    pub fn take(&self, endpoint: u64, oldest: Moment) -> Option<Pooled> {
+    /// The connection used last that is still open and was not idle for too long.
+    pub fn take(&self, endpoint: u64, now: Moment) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let of_endpoint = idle.get_mut(&endpoint)?;
         while let Some(last) = of_endpoint.pop() {
-            if !last.connection.sender.is_closed() && last.since >= oldest {
+            if !last.connection.is_closed() && last.until > now {
                 return Some(last.connection);
             }
         }
         None
     }
 
-    /// Keeps a connection, unless `bound` of its endpoint are kept already; then the oldest goes.
-    pub fn keep(&self, endpoint: u64, connection: Pooled, now: Moment, bound: usize) {
-        if connection.sender.is_closed() || bound == 0 {
+    /// Keeps a connection until that moment, unless `bound` of its endpoint are kept already; then the oldest goes.
+    pub fn keep(&self, endpoint: u64, connection: Connection, until: Moment, bound: usize) {
+        if connection.is_closed() || bound == 0 {
             return;
         }
         let mut idle = self.idle.borrow_mut();
         let of_endpoint = idle.entry(endpoint).or_default();
-        of_endpoint.retain(|kept| !kept.connection.sender.is_closed());
         if of_endpoint.len() >= bound {
             of_endpoint.remove(0);
         }
-        of_endpoint.push(Idle { connection, since: now });
+        of_endpoint.push(Idle { connection, until });
     }
 
-    /// Closes the idle connections of endpoints that are no longer in the plan.
-    pub fn retain(&self, known: impl Fn(u64) -> bool) {
-        self.idle.borrow_mut().retain(|endpoint, _| known(*endpoint));
+    /// Closes what was idle for too long, and forgets endpoints to which nothing is kept: also those that left the plan.
+    pub fn sweep(&self, now: Moment) {
+        self.idle.borrow_mut().retain(|_, of_endpoint| {
+            of_endpoint.retain(|kept| !kept.connection.is_closed() && kept.until > now);
+            !of_endpoint.is_empty()
+        });
     }
 }

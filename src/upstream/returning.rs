@@ -11,6 +11,7 @@ use portolan_exchange::clock::Sleep;
 use portolan_exchange::{BodyError, BodyStream, Clock, Frame, Size};
 
 use super::pool::{Pooled, Pools};
+use super::wire::Progress;
 use crate::wire::{broken, frame_in};
 
 /// Where a connection goes when its response was read.
@@ -23,14 +24,22 @@ pub struct Return {
     pub bound: usize,
     /// The time.
     pub clock: Clock,
+    /// How long it may be kept.
+    pub idle: Duration,
     /// The connection.
     pub connection: Pooled,
+    /// How far the request has come: an answer may be there before its end.
+    pub progress: Progress,
 }
 
 impl Return {
-    /// Puts the connection back.
+    /// Puts the connection back, if nothing of its request is still to be sent: whoever took it next would wait for a
+    /// stranger's upload.
     pub fn put(self) {
-        self.pools.keep(self.endpoint, self.connection, self.clock.now(), self.bound);
+        if self.progress.has_ended() {
+            let until = self.clock.now().after(self.idle);
+            self.pools.keep(self.endpoint, self.connection.let_go(), until, self.bound);
+        }
     }
 }
 

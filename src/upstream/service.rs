@@ -17,15 +17,17 @@ use portolan_actors::health::{Health, HealthView};
 use portolan_config::snapshot as settings;
 use portolan_exchange::clock::Elapsed;
 use portolan_exchange::{
-    Body, Class, Exchange, Fault, FaultKind, LocalBoxFuture, Method, Moment, Request, Response, Upstream, Worker,
+    Body, BodyError, Class, Exchange, Fault, FaultKind, LocalBoxFuture, Method, Moment, Request, Response, Upstream,
+    Worker,
 };
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 use super::hop;
-use super::pool::{Open, Pooled, Pools};
+use super::pool::{Connection, Pooled, Pools, Seat, Waiting};
 use super::returning::{Return, Returning};
-use super::wire::{self, Sent};
-use crate::wire::fields_in;
+use super::wire::{self, Progress, Sent};
+use crate::wire::{Upgrades, fields_in, strip_hop};
 
 /// A service behind the gateway. Lives as long as its settings do not change: reloads do not touch it.
 pub struct Service {
@@ -34,7 +36,9 @@ pub struct Service {
     health: Option<Watched>,
     breaker: Option<Breaker>,
     turn: AtomicUsize,
-    open: Arc<AtomicUsize>,
+    // Calls that may use a connection at a time, over all workers.
+    seats: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// What is known of the endpoints' health, as long as somebody asks them.
@@ -74,8 +78,9 @@ impl Service {
         health: Option<Health>,
         breaker: Option<Breaker>,
     ) -> Self {
+        let seats = Arc::new(Semaphore::new(settings.pool.max_connections.min(Semaphore::MAX_PERMITS)));
         let health = health.map(|health| Watched { view: health.view(), _health: health });
-        Self { settings, endpoints, health, breaker, turn: AtomicUsize::new(0), open: Arc::default() }
+        Self { settings, endpoints, health, breaker, turn: AtomicUsize::new(0), seats, waiting: Arc::default() }
     }
 
     /// Its settings.
@@ -116,7 +121,7 @@ impl Service {
         let endpoint = self.choose().ok_or_else(|| self.no_endpoint())?;
         exchange.record.upstream = Some(self.settings.name.clone());
         exchange.record.endpoint = Some(endpoint.authority.clone());
-        hop::strip(&mut request.fields);
+        strip_hop(&mut request.fields, Upgrades::Strip);
         hop::forward(&mut request, exchange.client, &endpoint.authority);
         request.fields.set("x-request-id", exchange.id.to_string()).expect("an id is hexadecimal digits");
         exchange.record.calling = Some(now);
@@ -137,16 +142,19 @@ impl Service {
         request: Request,
     ) -> Result<Response, Fault> {
         let pools = worker.local(Pools::default);
-        // Past the deadline of the exchange the whole call is dropped; only an earlier end of its own needs a timer.
-        let deadline = Some(worker.clock.now().after(self.settings.timeouts.request)).filter(|own| *own < deadline);
+        // Past the deadline of the exchange the whole call is dropped; only an earlier end of its own needs a timer, and a
+        // body that still arrives: who is late with it is told so.
+        let own = worker.clock.now().after(self.settings.timeouts.request);
+        let streams = matches!(request.body, Body::Stream(_));
+        let deadline = if streams { Some(own.min(deadline)) } else { Some(own).filter(|own| *own < deadline) };
+        let seat = self.seat(worker, deadline).await?;
         let idempotent = is_idempotent(&request.method);
         let mut message = wire::request_out(request).map_err(|cause| {
             Fault::new(FaultKind::BadRequest, "the request cannot be passed on as it is").because(cause)
         })?;
-        let oldest =
-            Moment::from_nanos(worker.clock.now().as_nanos().saturating_sub(nanos(self.settings.timeouts.idle)));
-        if let Some(kept) = pools.take(endpoint.id, oldest) {
+        if let Some(kept) = pools.take(endpoint.id, worker.clock.now()) {
             let again = idempotent.then(|| message.body().again()).flatten().map(|body| copy_of(&message, body));
+            let kept = Pooled::new(kept, seat.clone());
             match self.send(worker, &pools, endpoint, deadline, kept, message).await {
                 Ok(response) => return Ok(response),
                 // The connection was closed while it was idle: nobody has seen the request.
@@ -156,7 +164,7 @@ impl Service {
                 Err(Failed::Fault(fault)) => return Err(fault),
             }
         }
-        let fresh = self.connect(worker, endpoint, deadline).await?;
+        let fresh = Pooled::new(self.connect(worker, endpoint, deadline).await?, seat);
         self.send(worker, &pools, endpoint, deadline, fresh, message).await.map_err(|failed| match failed {
             Failed::Unsent(_) => self.unreachable(endpoint, "the connection closed before the request was sent"),
             Failed::NoAnswer(fault) | Failed::Fault(fault) => fault,
@@ -170,9 +178,9 @@ impl Service {
         endpoint: &Endpoint,
         deadline: Option<Moment>,
         mut connection: Pooled,
-        mut message: http::Request<Sent>,
+        message: http::Request<Sent>,
     ) -> Result<Response, Failed> {
-        let ended = message.body_mut().ended();
+        let progress = message.body().progress();
         let sending = async {
             if connection.sender().ready().await.is_err() {
                 return Err(Failed::Unsent(Box::new(message)));
@@ -184,16 +192,14 @@ impl Service {
         };
         // The time for the first byte runs from the end of the request: an upload may take longer than an answer.
         let late = async {
-            if let Some(ended) = ended {
-                let _ = ended.await;
-            }
+            progress.ended().await;
             worker.clock.sleep(self.settings.timeouts.first_byte).await;
         };
         let answered = {
             let (sending, late) = (pin!(sending), pin!(late));
             match within(worker, deadline, select(sending, late)).await {
                 Ok(Either::Left((received, _))) => received,
-                Ok(Either::Right(_)) | Err(_) => Err(Failed::Fault(self.timed_out(endpoint))),
+                Ok(Either::Right(_)) | Err(_) => Err(Failed::Fault(self.timed_out(endpoint, &progress))),
             }
         };
         let received = answered?;
@@ -201,8 +207,10 @@ impl Service {
             pools: pools.clone(),
             endpoint: endpoint.id,
             bound: self.settings.pool.idle_per_worker,
+            idle: self.settings.timeouts.idle,
             clock: worker.clock.clone(),
             connection,
+            progress,
         };
         Ok(self.response_in(received, place))
     }
@@ -211,7 +219,7 @@ impl Service {
         let (head, body) = received.into_parts();
         let mut response = Response::new(head.status.as_u16());
         response.fields = fields_in(&head.headers);
-        hop::strip(&mut response.fields);
+        strip_hop(&mut response.fields, Upgrades::Strip);
         if http_body::Body::is_end_stream(&body) {
             place.put();
         } else {
@@ -220,21 +228,32 @@ impl Service {
         response
     }
 
+    /// A place among the calls that this upstream is given at a time; waited for where none is free, by as many as may wait.
+    async fn seat(&self, worker: &Worker, deadline: Option<Moment>) -> Result<Seat, Fault> {
+        if let Ok(seat) = self.seats.clone().try_acquire_owned() {
+            return Ok(Seat::of(seat));
+        }
+        let pool = &self.settings.pool;
+        let full = || {
+            let detail = format!("all {} connections to `{}` are in use", pool.max_connections, self.settings.name);
+            Fault::new(FaultKind::Overloaded, detail).retry_after(Duration::from_secs(1))
+        };
+        let waiting = Waiting::enter(&self.waiting);
+        if waiting.count() > pool.pending {
+            return Err(full().because(format!("{} calls wait for one already", pool.pending)));
+        }
+        let limit = worker.clock.now().after(self.settings.timeouts.connect);
+        let limit = deadline.map_or(limit, |deadline| deadline.min(limit));
+        let seat = worker.clock.until(limit, self.seats.clone().acquire_owned()).await.map_err(|Elapsed| full())?;
+        Ok(Seat::of(seat.expect("the seats of a service are never closed")))
+    }
+
     async fn connect(
         &self,
         worker: &Rc<Worker>,
         endpoint: &Endpoint,
         deadline: Option<Moment>,
-    ) -> Result<Pooled, Fault> {
-        let bound = self.settings.pool.max_connections;
-        let open = Open::counted(self.open.clone());
-        if open.count() > bound {
-            return Err(Fault::new(
-                FaultKind::Overloaded,
-                format!("all {bound} connections to `{}` are in use", self.settings.name),
-            )
-            .retry_after(Duration::from_secs(1)));
-        }
+    ) -> Result<Connection, Fault> {
         let limit = worker.clock.now().after(self.settings.timeouts.connect);
         let limit = deadline.map_or(limit, |deadline| deadline.min(limit));
         let connecting = connect(&endpoint.host, endpoint.port);
@@ -250,7 +269,7 @@ impl Service {
             // What went wrong is told to whoever waits for the answer; an idle connection that breaks is forgotten.
             let _ = connection.await;
         });
-        Ok(Pooled::new(sender, open))
+        Ok(sender)
     }
 
     fn circuit_open(&self, retry_after: Duration) -> Fault {
@@ -268,7 +287,10 @@ impl Service {
             .because(format!("{}: {cause}", endpoint.authority))
     }
 
-    fn timed_out(&self, endpoint: &Endpoint) -> Fault {
+    fn timed_out(&self, endpoint: &Endpoint, progress: &Progress) -> Fault {
+        if !progress.has_ended() {
+            return Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time");
+        }
         Fault::new(FaultKind::UpstreamTimeout, format!("`{}` did not answer in time", self.settings.name))
             .because(format!("{}: no head of a response within its time", endpoint.authority))
     }
@@ -280,10 +302,14 @@ impl Service {
             return Failed::Fault(Fault::new(FaultKind::UpstreamBroken, detail).because(cause));
         }
         if error.is_user() {
-            // The body of the request broke off: its client went away or sent too much.
-            return Failed::Fault(
-                Fault::new(FaultKind::ClientGone, "the request broke off before its end").because(cause),
-            );
+            // The body of the request broke off, which is its client's doing.
+            let body = std::error::Error::source(error).and_then(|source| source.downcast_ref::<BodyError>());
+            let fault = match body {
+                Some(BodyError::Broken(_)) => Fault::new(FaultKind::MalformedBody, "the body's framing was wrong"),
+                Some(BodyError::Late) => Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time"),
+                _ => Fault::new(FaultKind::ClientGone, "the request broke off before its end"),
+            };
+            return Failed::Fault(fault.because(cause));
         }
         let detail = format!("`{}` closed the connection before it answered", self.settings.name);
         Failed::NoAnswer(Fault::new(FaultKind::UpstreamBroken, detail).because(cause))
@@ -378,8 +404,4 @@ fn copy_of(message: &http::Request<Sent>, body: Body) -> http::Request<Sent> {
     *copy.uri_mut() = message.uri().clone();
     *copy.headers_mut() = message.headers().clone();
     copy
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,11 +1,13 @@
-//! The seam between the wire library and our own messages, on the upstream's side. Its types appear nowhere else.
+//! The seam between the wire library and our own messages, on the upstream's side.
 
+use std::cell::Cell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use portolan_exchange::{Body, BodyError, Frame, Request, Size};
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 
 use crate::wire::{fields_out, frame_out};
 
@@ -26,24 +28,52 @@ pub fn request_out(request: Request) -> Result<http::Request<Sent>, String> {
 /// A request's body on its way to the upstream.
 pub struct Sent {
     body: Body,
-    // Dropped with the last piece: then the time for the first byte of the answer begins.
-    end: Option<oneshot::Sender<()>>,
+    progress: Progress,
+}
+
+/// How far a request's body has come.
+#[derive(Clone)]
+pub struct Progress(Option<Rc<Ending>>);
+
+#[derive(Default)]
+struct Ending {
+    ended: Cell<bool>,
+    told: Notify,
+}
+
+impl Progress {
+    /// Whether the body was sent to its end; true where there is none.
+    pub fn has_ended(&self) -> bool {
+        self.0.as_ref().is_none_or(|ending| ending.ended.get())
+    }
+
+    /// Waits for its end. A body that is not read any more never ends.
+    pub async fn ended(&self) {
+        let Some(ending) = &self.0 else { return };
+        if !ending.ended.get() {
+            ending.told.notified().await;
+        }
+    }
+
+    fn end(&self) {
+        if let Some(ending) = &self.0 {
+            ending.ended.set(true);
+            // Kept for one who comes later.
+            ending.told.notify_one();
+        }
+    }
 }
 
 impl Sent {
     /// A body to be sent.
     pub fn of(body: Body) -> Self {
-        Self { body, end: None }
+        let progress = Progress((!matches!(body, Body::Empty)).then(Rc::default));
+        Self { body, progress }
     }
 
-    /// Resolves when the body has ended, or is not read any more; `None` for one that is here as a whole.
-    pub fn ended(&mut self) -> Option<oneshot::Receiver<()>> {
-        if !matches!(self.body, Body::Stream(_)) {
-            return None;
-        }
-        let (tell, told) = oneshot::channel();
-        self.end = Some(tell);
-        Some(told)
+    /// How far it has come, for whoever waits for it.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// Whether the body could be sent once more: there is none, or all of it is here.
@@ -64,10 +94,16 @@ impl http_body::Body for Sent {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        let whole = matches!(self.body, Body::Whole(_));
         let frame = std::task::ready!(self.body.poll_frame(context));
-        // It ends with its end, its trailers, its failure, or the last byte of a known size.
-        if !matches!(frame, Some(Ok(Frame::Data(_)))) || self.body.size() == Size::Exact(0) {
-            self.end = None;
+        // It ends with its end, its trailers, or the last byte of a known size; one that fails does not end.
+        let last = match &frame {
+            None | Some(Ok(Frame::Trailers(_))) => true,
+            Some(Ok(Frame::Data(_))) => whole || self.body.size() == Size::Exact(0),
+            Some(Err(_)) => false,
+        };
+        if last {
+            self.progress.end();
         }
         Poll::Ready(frame.map(|frame| frame.map(frame_out)))
     }

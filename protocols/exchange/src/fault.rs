@@ -83,7 +83,6 @@ fault_kinds! {
     NoEndpoint "no_endpoint" Gateway 503 1013 true "No endpoint of the service is healthy";
     Overloaded "overloaded" Gateway 503 1013 true "The gateway has no room for this now";
     DeadlineExceeded "deadline_exceeded" Gateway 504 1013 true "The time for this request is over";
-    ShuttingDown "shutting_down" Gateway 503 1012 true "The gateway is shutting down";
     NotImplemented "not_implemented" Gateway 501 4400 false "The gateway cannot do this yet";
     Internal "internal" Gateway 500 1011 true "The gateway failed";
 }

@@ -64,7 +64,7 @@ impl Fields {
 
     /// Adds a field that is already known to be well-formed, behind those of the same name.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        let entry = self.lay_over(name, value);
+        let entry = self.keep(name, value);
         self.entries.push(entry);
     }
 
@@ -84,7 +84,7 @@ impl Fields {
     /// When the name is no token or the value holds a control character (RFC 9110, section 5.1 and 5.5).
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), InvalidField> {
         check(name.as_bytes(), value.as_ref())?;
-        let entry = self.lay_over(name.as_bytes(), value.as_ref());
+        let entry = self.keep(name.as_bytes(), value.as_ref());
         match self.position(name) {
             Some(at) => {
                 self.entries[at] = entry;
@@ -167,6 +167,12 @@ impl Fields {
         }
     }
 
+    /// Puts the fields of another list in the place of all of their names.
+    pub fn lay_over(&mut self, other: &Fields) {
+        self.retain(|name, _| !other.iter().any(|(over, _)| over.eq_ignore_ascii_case(name)));
+        self.append(other);
+    }
+
     fn position(&self, name: &str) -> Option<usize> {
         let name = name.as_bytes();
         self.entries
@@ -174,7 +180,7 @@ impl Fields {
             .position(|entry| entry.name_len as usize == name.len() && self.name(*entry).eq_ignore_ascii_case(name))
     }
 
-    fn lay_over(&mut self, name: &[u8], value: &[u8]) -> Entry {
+    fn keep(&mut self, name: &[u8], value: &[u8]) -> Entry {
         let name_at = self.laid_over.len();
         self.laid_over.extend_from_slice(name);
         let value_at = self.laid_over.len();
@@ -323,6 +329,13 @@ mod tests {
         fields.add("d", "5").unwrap();
         assert_eq!(fields.remove("b"), 1);
         assert_eq!(lines(&fields), ["a=9", "C=4", "d=5"]);
+    }
+
+    #[test]
+    fn a_list_laid_over_another_takes_the_place_of_its_names() {
+        let mut fields = received("A: 1\nB: 2\na: 3\n");
+        fields.lay_over(&received("a: 7\nA: 8\n"));
+        assert_eq!(lines(&fields), ["B=2", "a=7", "A=8"]);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 pub mod body;
 pub mod clock;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 pub mod events;
 pub mod exchange;
 pub mod fault;

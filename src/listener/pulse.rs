@@ -1,0 +1,279 @@
+//! Whether a connection is alive: what it waits for, since when, and when that is too long.
+//!
+//! One timer for each connection looks at what the others note here, instead of a timer for every request.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::time::Duration;
+
+use portolan_config::snapshot::Listener as Settings;
+use portolan_exchange::{Clock, Moment};
+
+/// How long a client may take nothing of what is written to it, or send nothing of a body it began. The peers' usual minute.
+pub const STALL: Duration = Duration::from_secs(60);
+
+/// What a connection waits for.
+pub struct Pulse {
+    clock: Clock,
+    idle_timeout: Duration,
+    head_timeout: Duration,
+    framed: AtomicBool,
+    // Exchanges under way on this connection: one at most with HTTP/1, one for each stream with HTTP/2.
+    open: AtomicUsize,
+    idle_since: Since,
+    head_since: Since,
+    write_stalled: Since,
+    body_stalled: Since,
+}
+
+/// Since when, if at all. Only one thread touches it, but what carries it must be able to move between threads: the wire
+/// library asks that of connections that may be upgraded.
+struct Since(AtomicU64);
+
+impl Since {
+    const NEVER: u64 = u64::MAX;
+
+    const fn never() -> Self {
+        Self(AtomicU64::new(Self::NEVER))
+    }
+
+    fn get(&self) -> Option<Moment> {
+        Some(self.0.load(Relaxed)).filter(|nanos| *nanos != Self::NEVER).map(Moment::from_nanos)
+    }
+
+    fn set(&self, moment: Moment) {
+        self.0.store(moment.as_nanos(), Relaxed);
+    }
+
+    fn begin(&self, now: impl FnOnce() -> Moment) {
+        if self.0.load(Relaxed) == Self::NEVER {
+            self.set(now());
+        }
+    }
+
+    fn end(&self) -> Option<Moment> {
+        let since = self.get();
+        self.0.store(Self::NEVER, Relaxed);
+        since
+    }
+}
+
+/// Why a connection is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flat {
+    /// No request came.
+    Idle,
+    /// A head was begun and not ended.
+    Head,
+    /// The client takes nothing.
+    Write,
+    /// The client began a body and sends nothing of it.
+    Body,
+}
+
+impl Pulse {
+    /// A connection that was just accepted.
+    pub fn new(clock: Clock, settings: &Settings) -> Arc<Self> {
+        let pulse = Self {
+            idle_timeout: settings.idle_timeout,
+            head_timeout: settings.head_timeout,
+            framed: AtomicBool::new(false),
+            open: AtomicUsize::new(0),
+            idle_since: Since::never(),
+            head_since: Since::never(),
+            write_stalled: Since::never(),
+            body_stalled: Since::never(),
+            clock,
+        };
+        pulse.idle_since.set(pulse.clock.now());
+        Arc::new(pulse)
+    }
+
+    /// From now on what arrives are frames of HTTP/2: bytes between exchanges begin no head.
+    pub fn framed(&self) {
+        self.framed.store(true, Relaxed);
+        self.head_since.end();
+    }
+
+    /// Bytes arrived.
+    pub fn read(&self) {
+        if !self.framed.load(Relaxed) && self.open.load(Relaxed) == 0 {
+            self.head_since.begin(|| self.clock.now());
+        }
+    }
+
+    /// The client took bytes, or there is nothing to take.
+    pub fn wrote(&self) {
+        self.write_stalled.end();
+    }
+
+    /// The client takes no bytes now.
+    pub fn write_waits(&self) {
+        self.write_stalled.begin(|| self.clock.now());
+    }
+
+    /// A body waits for the client, or does not any more.
+    pub fn body_waits(&self, waits: bool) {
+        if waits {
+            self.body_stalled.begin(|| self.clock.now());
+        } else {
+            self.body_stalled.end();
+        }
+    }
+
+    /// A head is there: an exchange begins, and ends when the beat is dropped.
+    pub fn begin(self: &Arc<Self>) -> Beat {
+        self.open.fetch_add(1, Relaxed);
+        let waited = self.head_since.end().map(|since| self.clock.now().since(since)).unwrap_or_default();
+        Beat { pulse: self.clone(), waited }
+    }
+
+    /// An exchange ended, its answer handed over.
+    fn end(&self) {
+        self.body_stalled.end();
+        if self.open.fetch_sub(1, Relaxed) == 1 {
+            self.idle_since.set(self.clock.now());
+        }
+    }
+
+    /// What this connection waits for next, and until when it may.
+    fn next(&self) -> Option<(Moment, Flat)> {
+        let write = self.write_stalled.get().map(|since| (since.after(STALL), Flat::Write));
+        let body = self.body_stalled.get().map(|since| (since.after(STALL), Flat::Body));
+        let is_quiet = self.open.load(Relaxed) == 0;
+        let quiet = match self.head_since.get() {
+            Some(since) => Some((since.after(self.head_timeout), Flat::Head)),
+            None => self.idle_since.get().map(|since| (since.after(self.idle_timeout), Flat::Idle)),
+        };
+        let quiet = quiet.filter(|_| is_quiet);
+        [write, body, quiet].into_iter().flatten().min_by_key(|(moment, _)| *moment)
+    }
+
+    /// Waits until the connection has waited too long for something.
+    pub async fn flat(&self) -> Flat {
+        let shortest = self.head_timeout.min(self.idle_timeout).min(STALL);
+        loop {
+            let now = self.clock.now();
+            let next = self.next();
+            if let Some((until, why)) = next
+                && until <= now
+            {
+                return why;
+            }
+            // While an exchange is under way that waits for nothing of the client, it has deadlines of its own. What begins
+            // meanwhile is not shorter than the shortest.
+            let look = now.after(shortest);
+            self.clock.sleep_until(next.map_or(look, |(until, _)| until.min(look))).await;
+        }
+    }
+}
+
+/// An exchange under way on a connection.
+pub struct Beat {
+    pulse: Arc<Pulse>,
+    /// How long its head took from its first byte.
+    pub waited: Duration,
+}
+
+impl Drop for Beat {
+    fn drop(&mut self) {
+        self.pulse.end();
+    }
+}
+
+#[cfg(test)]
+pub mod testing {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    /// A pulse on a clock that stands still.
+    pub fn pulse() -> Arc<Pulse> {
+        on(&Clock::manual(SystemTime::UNIX_EPOCH))
+    }
+
+    /// A pulse on this clock: 75 seconds of quiet, 10 for a head.
+    pub fn on(clock: &Clock) -> Arc<Pulse> {
+        let settings = Settings {
+            name: "public".into(),
+            address: ([127, 0, 0, 1], 0).into(),
+            max_connections: 1,
+            max_head: 8_192,
+            idle_timeout: Duration::from_secs(75),
+            head_timeout: Duration::from_secs(10),
+        };
+        Pulse::new(clock.clone(), &settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::time::SystemTime;
+
+    use futures_util::FutureExt;
+
+    use super::testing::on as pulse;
+    use super::*;
+
+    /// After how many whole seconds the pulse is flat, and why.
+    fn flat_after(clock: &Clock, pulse: &Pulse) -> (u64, Flat) {
+        let mut flat = pin!(pulse.flat());
+        for second in 0..1_000 {
+            if let Some(why) = flat.as_mut().now_or_never() {
+                return (second, why);
+            }
+            clock.advance(Duration::from_secs(1));
+        }
+        panic!("it never went flat");
+    }
+
+    #[test]
+    fn a_head_has_its_own_time_from_its_first_byte() {
+        let clock = Clock::manual(SystemTime::UNIX_EPOCH);
+        let quiet = pulse(&clock);
+        assert_eq!(flat_after(&clock, &quiet), (75, Flat::Idle));
+        let slow = pulse(&clock);
+        clock.advance(Duration::from_secs(60));
+        slow.read();
+        clock.advance(Duration::from_secs(3));
+        slow.read();
+        assert_eq!(flat_after(&clock, &slow), (7, Flat::Head));
+    }
+
+    #[test]
+    fn an_exchange_under_way_is_not_idle_and_one_that_ended_is_from_then_on() {
+        let clock = Clock::manual(SystemTime::UNIX_EPOCH);
+        let pulse = pulse(&clock);
+        pulse.read();
+        clock.advance(Duration::from_secs(2));
+        let beat = pulse.begin();
+        assert_eq!(beat.waited, Duration::from_secs(2));
+        let mut flat = pin!(pulse.flat());
+        for _ in 0..40 {
+            assert_eq!(flat.as_mut().now_or_never(), None);
+            clock.advance(Duration::from_secs(10));
+        }
+        drop(beat);
+        assert_eq!(flat_after(&clock, &pulse), (75, Flat::Idle));
+    }
+
+    #[test]
+    fn a_client_that_takes_or_sends_nothing_is_ended_after_a_minute() {
+        let clock = Clock::manual(SystemTime::UNIX_EPOCH);
+        let one = pulse(&clock);
+        let _beat = one.begin();
+        one.write_waits();
+        clock.advance(Duration::from_secs(30));
+        one.write_waits();
+        assert_eq!(flat_after(&clock, &one), (30, Flat::Write));
+        let other = pulse(&clock);
+        let _other = other.begin();
+        other.body_waits(true);
+        clock.advance(Duration::from_secs(59));
+        other.body_waits(false);
+        other.body_waits(true);
+        assert_eq!(flat_after(&clock, &other), (60, Flat::Body));
+    }
+}
