@@ -5,7 +5,8 @@
 //! what the upstream is told. A body that is not an object is the member `body`.
 
 use portolan_exchange::fault::FaultKind;
-use portolan_exchange::value::{Map, Payload, Type, Value};
+use portolan_exchange::value::json::{DecodeError, DecodeLimits, decode};
+use portolan_exchange::value::{Map, Type, Value};
 use portolan_exchange::{Body, Request};
 
 use crate::check::{Head, Refusal, parameters};
@@ -23,9 +24,9 @@ pub(crate) fn read(operation: &RestOperation, head: &Head<'_>, request: &Request
             let message = "must be JSON, as this operation is translated";
             return Err(Refusal::of(FaultKind::UnsupportedMediaType, "header.content-type", message));
         }
-        // The strict reading refuses what two readers could understand in two ways; the other one keeps every number.
-        json::parse(bytes).map_err(malformed)?;
-        match Payload::json(bytes.clone()).into_value(&Type::Any).map_err(|error| malformed(error.to_string()))? {
+        // As strict as the reading for a check: nothing that two readers could understand in two ways. It keeps every number.
+        let limits = DecodeLimits { depth: json::DEEPEST_BODY, ..DecodeLimits::default() };
+        match decode(bytes, &Type::Any, limits).map_err(malformed)? {
             Value::Map(members) => input = members,
             other => drop(input.insert("body", other)),
         }
@@ -40,6 +41,6 @@ pub(crate) fn read(operation: &RestOperation, head: &Head<'_>, request: &Request
     Ok(input)
 }
 
-fn malformed(reason: String) -> Refusal {
-    Refusal::of(FaultKind::MalformedBody, "body", reason)
+fn malformed(error: DecodeError) -> Refusal {
+    Refusal::of(FaultKind::MalformedBody, &format!("body{}", error.pointer), error.message)
 }

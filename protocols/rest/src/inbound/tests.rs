@@ -261,6 +261,32 @@ fn the_input_of_an_operation_is_its_parameters_and_the_members_of_its_body() {
 }
 
 #[test]
+fn a_number_that_no_double_holds_is_given_on_as_it_came() {
+    let inbound = RestInbound::new(&shop(), Checks::Off, 1_000).reading_input();
+    let body = r#"{"far":1e400,"fine":0.10000000000000001,"long":1234567890123456789012345}"#;
+    let mut exchange = with_json(exchange(inbound, "createOrder", "/orders", &[]), body);
+    described(&mut exchange).unwrap();
+    assert_eq!(exchange.input.unwrap().bytes(), body);
+}
+
+#[test]
+fn a_body_that_could_be_read_in_two_ways_is_no_input() {
+    let told = |body: &str| {
+        let inbound = RestInbound::new(&shop(), Checks::Off, 1_000).reading_input();
+        let fault = described(&mut with_json(exchange(inbound, "createOrder", "/orders", &[]), body)).unwrap_err();
+        let place = fault.violations()[0].clone();
+        (fault.kind(), place.location, place.message)
+    };
+    let malformed = |location: &str, message: &str| (FaultKind::MalformedBody, location.to_owned(), message.to_owned());
+    assert_eq!(told(r#"{"x": {"id": 1, "id": 2}}"#), malformed("body/x/id", "stands twice in the same map"));
+    let deep = ["[".repeat(65), "]".repeat(65)].concat();
+    assert_eq!(
+        told(&deep),
+        malformed(&format!("body{}", "/0".repeat(64)), "more than 64 lists and maps in one another")
+    );
+}
+
+#[test]
 fn an_input_that_cannot_be_read_is_refused_even_where_nothing_is_checked() {
     let inbound = || RestInbound::new(&shop(), Checks::Off, 1_000).reading_input();
     let kind = |exchange: &mut Exchange| described(exchange).unwrap_err().kind().code();
