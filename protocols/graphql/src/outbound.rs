@@ -58,12 +58,11 @@ impl Outbound for GraphQlOutbound {
             request.authority = exchange.request.authority.clone();
             request.version = exchange.request.version;
             request.peer = exchange.request.peer;
-            request.body = match &exchange.request.body {
+            request.body = match &mut exchange.request.body {
+                Body::Empty => Body::Empty,
                 Body::Whole(bytes) => Body::Whole(bytes.clone()),
-                Body::Empty | Body::Stream(_) => {
-                    let detail = "the gateway failed while it handled this request";
-                    return Err(Fault::new(FaultKind::Internal, detail).because("a GraphQL body that was not gathered"));
-                }
+                // Behind an inbound that looks into nothing.
+                streaming @ Body::Stream(_) => std::mem::take(streaming),
             };
             let response = self.upstream.send(worker, exchange, request).await?;
             check_media(&response)?;

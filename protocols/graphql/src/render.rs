@@ -143,6 +143,11 @@ fn errors(exchange: &Exchange, fault: &Fault) -> Value {
         Some(Refusal(errors)) if !errors.is_empty() => errors.iter().map(|error| error.to_json(&extensions)).collect(),
         _ => {
             extensions.extend(fault.extensions().iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+            if !fault.violations().is_empty() {
+                let places = fault.violations().iter();
+                let places = places.map(|place| json!({ "location": place.location, "message": place.message }));
+                extensions.insert("errors".into(), places.collect());
+            }
             if let Some(wait) = fault.wait() {
                 extensions.insert("retry_after".into(), wait.as_secs_f64().ceil().into());
             }
