@@ -29,7 +29,7 @@ fn probes_routes_and_actors_say_how_the_gateway_is() {
         admin.get("/readyz").assert_status(200).json(),
         json!({
             "ready": true, "stopping": false, "failed_actors": [],
-            "configuration": { "reloads": 0, "refused": 0, "in_force": "the file", "problem": null },
+            "configuration": { "reloads": 0, "refused": 0, "in_force": "the file", "problem": null, "waits_for_restart": [] },
         })
     );
     assert_eq!(

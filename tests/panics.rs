@@ -62,7 +62,8 @@ fn a_policy_that_panics_loses_its_exchange_alone() {
     client.get("/sound").assert_status(200);
     for target in ["/panic", "/panic-on-the-way-out"] {
         let problem = client.get(target).assert_problem(500, "internal");
-        assert_eq!(problem, json!({ "detail": "the gateway failed while it handled this request" }), "{target}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.starts_with("the gateway failed while it "), "{detail}: a panic's own words are for the log");
     }
     client.get("/panic-at-the-end").assert_status(200);
     for _ in 0..4 {

@@ -93,15 +93,14 @@ fn a_resource_that_answers_get_answers_head() {
 fn a_path_with_dot_segments_is_refused_before_an_upstream_can_take_it_for_another() {
     let upstream = named("never asked");
     let gateway = plain(&upstream.url());
+    // An encoded slash separates segments for some upstreams, so it does for this check.
     for target in ["/a/../b", "/a/%2e%2e/b", "/a/.%2E/b", "/a/..%2fb"] {
         let mut client = crate::kit::RawClient::connect(gateway.address());
         client.send(format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n"));
         let (head, _) = client.read_answer();
-        // An encoded slash does not separate segments, so the last one is one segment of an odd name.
-        let expected = if target == "/a/..%2fb" { "HTTP/1.1 200" } else { "HTTP/1.1 400" };
-        assert!(head.starts_with(expected), "{target}: {head}");
+        assert!(head.starts_with("HTTP/1.1 400 "), "{target}: {head}");
     }
-    assert_eq!(upstream.count(), 1);
+    assert_eq!(upstream.count(), 0);
 }
 
 #[test]
