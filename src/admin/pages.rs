@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, web};
 use portolan_config::Secret;
 use portolan_exchange::{Fault, FaultKind};
 use serde_json::json;
@@ -22,12 +22,23 @@ pub struct Access {
 
 /// All pages by path.
 pub fn routes(app: &mut web::ServiceConfig) {
-    app.route("/livez", web::get().to(livez))
-        .route("/readyz", web::get().to(readyz))
-        .route("/metrics", web::get().to(metrics))
-        .route("/routes", web::get().to(routes_page))
-        .route("/actors", web::get().to(actors))
+    app.service(page("/livez", livez))
+        .service(page("/readyz", readyz))
+        .service(page("/metrics", metrics))
+        .service(page("/routes", routes_page))
+        .service(page("/actors", actors))
         .default_service(web::to(unknown));
+}
+
+/// A page that is read, by its head alone if one likes.
+fn page<F, A>(path: &str, show: F) -> actix_web::Resource
+where
+    F: Handler<A>,
+    F::Output: Responder + 'static,
+    A: FromRequest + 'static,
+{
+    let (get, head) = (web::get().to(show.clone()), web::head().to(show));
+    web::resource(path).route(get).route(head).default_service(web::to(other_method))
 }
 
 /// The process runs. Open to everyone: a probe has no token.
@@ -86,12 +97,22 @@ async fn unknown(request: HttpRequest) -> HttpResponse {
     problem(&Fault::new(FaultKind::UnknownRoute, detail))
 }
 
+async fn other_method(request: HttpRequest) -> HttpResponse {
+    let detail = format!("{} is not a method of `{}`", request.method(), request.path());
+    let mut refused = problem(&Fault::new(FaultKind::MethodNotAllowed, detail));
+    refused.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+    refused
+}
+
 impl Access {
     /// Whether the caller has shown the token, where one is asked for.
     fn is_open_to(&self, request: &HttpRequest) -> bool {
         let Some(token) = &self.token else { return true };
         let shown = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
-        let shown = shown.and_then(|value| value.strip_prefix(b"Bearer ")).unwrap_or_default();
+        // The scheme is told without case (RFC 9110, section 11.1).
+        let parts = shown.and_then(|value| value.split_at_checked(b"Bearer ".len()));
+        let shown =
+            parts.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer ")).map_or(&b""[..], |(_, token)| token);
         aws_lc_rs::constant_time::verify_slices_are_equal(shown, token.expose().as_bytes()).is_ok()
     }
 }
@@ -109,7 +130,9 @@ fn guarded(request: &HttpRequest, access: &Access, page: impl FnOnce() -> HttpRe
 
 fn problem(fault: &Fault) -> HttpResponse {
     let status = actix_web::http::StatusCode::from_u16(fault.kind().status()).expect("a fault has a status of HTTP");
-    HttpResponse::build(status).content_type("application/problem+json").body(fault.problem("admin").to_string())
+    let id = uuid::Uuid::now_v7().simple().to_string();
+    let body = fault.problem(&id).to_string();
+    HttpResponse::build(status).content_type("application/problem+json").insert_header(("x-request-id", id)).body(body)
 }
 
 /// Metrics of what outlives plans: actors, the access log, reloads.
