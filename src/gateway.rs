@@ -110,7 +110,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Configuration(diagnostics) => write!(f, "{}", diagnostics.render()),
+            Self::Configuration(diagnostics) => diagnostics.fmt(f),
             Self::System { doing, cause } => write!(f, "{doing}: {cause}"),
         }
     }
@@ -266,8 +266,7 @@ impl Parts {
     pub fn reload(&self) -> Result<(), Diagnostics> {
         // One at a time: the later document must win.
         let _one = self.exchanging.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = load(&self.options);
-        let files = loaded.as_ref().map(Snapshot::files).unwrap_or_default();
+        let (loaded, files) = portolan_config::load_with_files(&self.options.file, &*self.options.environment);
         let built = loaded.and_then(|snapshot| Plan::build(&self.shared, Arc::new(snapshot)));
         let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
         match built {
@@ -284,9 +283,8 @@ impl Parts {
                 Ok(())
             }
             Err(diagnostics) => {
-                // What mends it may be in a file that the plan in force does not know.
-                let named = diagnostics.iter().map(|problem| PathBuf::from(&*problem.file));
-                self.watch_also(files.into_iter().chain(named).collect());
+                // What mends it may be in a file that the plan in force does not know, or that is not there yet.
+                self.watch_also(files);
                 reloads.failed += 1;
                 reloads.problem = Some(diagnostics.render());
                 tracing::error!(problems = %diagnostics.render(), "configuration refused; the one before stays in force");

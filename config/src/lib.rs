@@ -22,7 +22,7 @@ pub mod tree;
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use diff::{Changed, Changes, diff};
 pub use document::Document;
-pub use load::{Disk, load, load_from};
+pub use load::{Disk, load, load_from, load_with_files};
 pub use reader::Placed;
 pub use reference::Env;
 pub use schema::schema;

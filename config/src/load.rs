@@ -1,5 +1,6 @@
 //! Reads a configuration and the contracts it names: the only place that touches the disk.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,18 @@ pub type Disk<'a> = dyn Fn(&Path) -> io::Result<Vec<u8>> + 'a;
 /// others.
 pub fn load(file: impl AsRef<Path>, env: &Env<'_>) -> Result<Snapshot, Diagnostics> {
     load_from(file, env, &read)
+}
+
+/// The same, and the names of all files that were asked for, those among them that are not there: a change of any of them
+/// may change the result.
+pub fn load_with_files(file: impl AsRef<Path>, env: &Env<'_>) -> (Result<Snapshot, Diagnostics>, Vec<PathBuf>) {
+    let asked = RefCell::new(Vec::new());
+    let disk = |path: &Path| {
+        asked.borrow_mut().push(path.to_owned());
+        read(path)
+    };
+    let loaded = load_from(file, env, &disk);
+    (loaded, asked.into_inner())
 }
 
 /// The same with files that come from elsewhere, such as a test.

@@ -13,6 +13,7 @@ use super::wait::{self, Watched};
 pub struct Binary {
     child: Child,
     lines: Watched<Vec<String>>,
+    stdout: Watched<Vec<String>>,
 }
 
 /// What a command that ends by itself said.
@@ -49,16 +50,22 @@ impl Binary {
     fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary was built for this test");
-        let lines = Watched::default();
+        let (lines, of_stdout) = (Watched::default(), Watched::default());
         let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
-        collect(stdout, lines.clone());
-        collect(stderr, lines.clone());
-        Self { child, lines }
+        collect(stdout, vec![lines.clone(), of_stdout.clone()]);
+        collect(stderr, vec![lines.clone()]);
+        Self { child, lines, stdout: of_stdout }
     }
 
     /// All lines it has said, on both streams.
     pub fn lines(&self) -> Vec<String> {
         self.lines.read(Clone::clone)
+    }
+
+    /// Waits for this many lines on standard output, and gives all that are there.
+    pub fn wait_for_stdout(&self, count: usize) -> Vec<String> {
+        self.stdout
+            .wait(&format!("{count} lines on standard output"), |lines| (lines.len() >= count).then(|| lines.clone()))
     }
 
     /// Waits for a line that has this text, and gives it.
@@ -114,11 +121,13 @@ fn command<S: AsRef<OsStr>>(arguments: &[S]) -> Command {
 }
 
 /// Reads lines on a thread that ends with the process.
-fn collect(stream: impl Read + Send + 'static, lines: Watched<Vec<String>>) {
+fn collect(stream: impl Read + Send + 'static, into: Vec<Watched<Vec<String>>>) {
     thread::spawn(move || {
         for line in BufReader::new(stream).lines() {
             let Ok(line) = line else { return };
-            lines.change(|lines| lines.push(line));
+            for lines in &into {
+                lines.change(|lines| lines.push(line.clone()));
+            }
         }
     });
 }

@@ -173,6 +173,11 @@ impl RawUpstream {
         })
     }
 
+    /// How many connections were closed by the caller while the script hung.
+    pub fn cancelled(&self) -> usize {
+        self.shared.log.read(|log| log.cancelled)
+    }
+
     /// Waits until this many connections were closed by the caller while the script hung.
     pub fn wait_for_cancelled(&self, count: usize) {
         self.shared.log.wait(&format!("{count} cancelled connections at the raw upstream"), |log| {
