@@ -145,6 +145,10 @@ async fn answer(
         }
     };
     let (mut response, tail) = engine.serve(&worker, arrival.request, arrival.counters, beat.waited).await;
+    if arrival.unread.get() {
+        // What is left of the body would have to be read before the next request; the client is told that nobody will.
+        response.fields.push(b"connection", b"close");
+    }
     if let Some(tunnel) = response.tunnel.take()
         && let Some(promise) = arrival.promise
     {

@@ -1,5 +1,6 @@
 //! The seam between the wire library and our own messages, on the client's side.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -25,6 +26,8 @@ pub struct Arrival {
     pub request: Request,
     /// Counts its content as it is read.
     pub counters: Rc<exchange::Bytes>,
+    /// Set when the body was given up before its end.
+    pub unread: Rc<Cell<bool>>,
     /// The connection to come, where an upgrade was asked for.
     pub promise: Option<hyper::upgrade::OnUpgrade>,
 }
@@ -52,14 +55,16 @@ pub fn request_in(
         _ => Version::Http11,
     };
     let counters = Rc::new(exchange::Bytes::default());
+    let unread = Rc::new(Cell::new(false));
     let body = if body.is_end_stream() {
         Body::Empty
     } else {
-        Body::stream(Received { body, counters: counters.clone(), pulse })
+        let (counters, unread) = (counters.clone(), unread.clone());
+        Body::stream(Received { body, counters, pulse, unread, ended: false })
     };
     let request =
         Request { method: Method::of(head.method.as_str()), target, authority, version, fields, body, peer, upgrade };
-    Ok(Arrival { request, counters, promise })
+    Ok(Arrival { request, counters, unread, promise })
 }
 
 /// The host asked for: one, and the same wherever it stands (RFC 9112, section 3.2).
@@ -112,13 +117,17 @@ struct Received {
     body: Incoming,
     counters: Rc<exchange::Bytes>,
     pulse: Arc<Pulse>,
+    unread: Rc<Cell<bool>>,
+    ended: bool,
 }
 
 impl BodyStream for Received {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
         self.pulse.body_waits(frame.is_pending());
-        Poll::Ready(match std::task::ready!(frame) {
+        let frame = std::task::ready!(frame);
+        self.ended = self.body.is_end_stream() || !matches!(frame, Some(Ok(_)));
+        Poll::Ready(match frame {
             None => None,
             Some(Ok(frame)) => Some(frame_in(frame).inspect(|frame| {
                 if let Frame::Data(data) = frame {
@@ -138,6 +147,7 @@ impl BodyStream for Received {
 impl Drop for Received {
     fn drop(&mut self) {
         self.pulse.body_waits(false);
+        self.unread.set(!self.ended);
     }
 }
 

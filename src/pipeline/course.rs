@@ -330,6 +330,9 @@ impl Course {
             None if std::thread::panicking() => Outcome::Panicked,
             None => Outcome::Cancelled,
         };
+        if outcome == Outcome::Panicked && exchange.record.status == 0 {
+            exchange.record.status = FaultKind::Internal.status();
+        }
         let route = exchange.route.clone();
         for policy in self.reached.of(&route.policies) {
             let ended = catch_unwind(AssertUnwindSafe(|| policy.end(&self.worker, exchange, outcome)));

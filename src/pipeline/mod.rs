@@ -90,7 +90,7 @@ impl Engine {
         catch_unwind(AssertUnwindSafe(|| course.leave(answer))).unwrap_or_else(|panic| {
             let panic = panic_text(panic.as_ref());
             tracing::error!(request_id = %id, panic, "answer panicked");
-            let fault = Fault::new(FaultKind::Internal, "the gateway failed while it answered this request");
+            let fault = Fault::new(FaultKind::Internal, "the gateway failed while it handled this request");
             let mut response = fault.response(&id.to_string());
             response.fields.push(b"x-request-id", id.to_string().as_bytes());
             (response, None)

@@ -192,7 +192,7 @@ impl Service {
         };
         // The time for the first byte runs from the end of the request: an upload may take longer than an answer.
         let late = async {
-            progress.ended().await;
+            progress.arrived().await;
             worker.clock.sleep(self.settings.timeouts.first_byte).await;
         };
         let answered = {
@@ -288,7 +288,7 @@ impl Service {
     }
 
     fn timed_out(&self, endpoint: &Endpoint, progress: &Progress) -> Fault {
-        if !progress.has_ended() {
+        if !progress.has_arrived() {
             return Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time");
         }
         Fault::new(FaultKind::UpstreamTimeout, format!("`{}` did not answer in time", self.settings.name))

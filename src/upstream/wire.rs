@@ -35,10 +35,17 @@ pub struct Sent {
 #[derive(Clone)]
 pub struct Progress(Option<Rc<Ending>>);
 
-#[derive(Default)]
 struct Ending {
+    arrives: Arrives,
     ended: Cell<bool>,
     told: Notify,
+}
+
+/// How a body arrives here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arrives {
+    Whole,
+    InPieces,
 }
 
 impl Progress {
@@ -47,10 +54,15 @@ impl Progress {
         self.0.as_ref().is_none_or(|ending| ending.ended.get())
     }
 
-    /// Waits for its end. A body that is not read any more never ends.
-    pub async fn ended(&self) {
+    /// Whether all of it was here to be sent.
+    pub fn has_arrived(&self) -> bool {
+        self.has_ended() || self.0.as_ref().is_some_and(|ending| ending.arrives == Arrives::Whole)
+    }
+
+    /// Waits until all of it is here. A body that is not read any more never ends.
+    pub async fn arrived(&self) {
         let Some(ending) = &self.0 else { return };
-        if !ending.ended.get() {
+        if ending.arrives == Arrives::InPieces && !ending.ended.get() {
             ending.told.notified().await;
         }
     }
@@ -67,8 +79,13 @@ impl Progress {
 impl Sent {
     /// A body to be sent.
     pub fn of(body: Body) -> Self {
-        let progress = Progress((!matches!(body, Body::Empty)).then(Rc::default));
-        Self { body, progress }
+        let arrives = match body {
+            Body::Empty => None,
+            Body::Whole(_) => Some(Arrives::Whole),
+            Body::Stream(_) => Some(Arrives::InPieces),
+        };
+        let ending = |arrives| Rc::new(Ending { arrives, ended: Cell::new(false), told: Notify::new() });
+        Self { body, progress: Progress(arrives.map(ending)) }
     }
 
     /// How far it has come, for whoever waits for it.

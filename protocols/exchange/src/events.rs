@@ -341,7 +341,7 @@ pub trait Broker: Send + Sync + 'static {
 pub enum Start {
     /// With what comes from now on.
     Live,
-    /// At these offsets; partitions not named begin live.
+    /// At these offsets. A partition that is not named is new to whoever asks, and begins with its first record.
     At(Vec<(i32, i64)>),
 }
 
