@@ -229,9 +229,7 @@ impl Course {
         let mut response = inbound.render(self.exchange(), answer);
         let exchange = self.exchange();
         exchange.record.status = response.status;
-        let mut id = [0_u8; 32];
-        super::record::hex(exchange.id.0, &mut id);
-        exchange.answer_fields.push(b"x-request-id", &id);
+        exchange.answer_fields.push(b"x-request-id", &exchange.id.digits());
         response.fields.lay_over(&exchange.answer_fields);
         if let Some(tunnel) = response.tunnel.take() {
             response.tunnel = Some(self.through(tunnel));

@@ -25,8 +25,7 @@ pub fn record(engine: &Engine, worker: &Worker, exchange: &mut Exchange, outcome
 
 fn write_line(line: &mut Line<'_>, worker: &Worker, exchange: &Exchange, outcome: Outcome, gateway: Duration) {
     let record = &exchange.record;
-    let mut id = [0_u8; 32];
-    hex(exchange.id.0, &mut id);
+    let id = exchange.id.digits();
     line.text("time", &time(worker));
     line.text("request_id", std::str::from_utf8(&id).expect("hexadecimal digits are text"));
     line.text("route", &exchange.route.name);
@@ -96,13 +95,5 @@ fn word(outcome: Outcome) -> &'static str {
         Outcome::Faulted(_) => "faulted",
         Outcome::Cancelled => "cancelled",
         Outcome::Panicked => "panicked",
-    }
-}
-
-/// Writes a request id as its 32 digits.
-pub fn hex(id: u128, digits: &mut [u8; 32]) {
-    for (at, digit) in digits.iter_mut().enumerate() {
-        let nibble = (id >> (124 - 4 * at)) & 0xf;
-        *digit = b"0123456789abcdef"[usize::try_from(nibble).expect("four bits")];
     }
 }

@@ -24,17 +24,13 @@ pub fn forward(request: &mut Request, client: IpAddr, endpoint: &str) {
     let asked = std::mem::take(&mut request.authority);
     let fields = &mut request.fields;
     fields.retain(|name, _| !is_claim(name));
-    let set = [
-        ("host", endpoint),
-        ("x-forwarded-for", address.as_str()),
-        ("x-forwarded-proto", "http"),
-        ("x-forwarded-host", &asked),
-    ];
-    for (name, value) in set {
-        // Only an HTTP/1.0 client can have asked for no host; then there is nothing to tell.
-        if fields.set(name, value).is_err() || value.is_empty() {
-            fields.remove(name);
-        }
+    fields.remove("host");
+    fields.push(b"host", endpoint.as_bytes());
+    fields.push(b"x-forwarded-for", address.as_bytes());
+    fields.push(b"x-forwarded-proto", b"http");
+    // Only an HTTP/1.0 client can have asked for no host; then there is nothing to tell.
+    if !asked.is_empty() {
+        fields.push(b"x-forwarded-host", asked.as_bytes());
     }
     fields.push(b"via", version.as_bytes());
 }

@@ -123,7 +123,8 @@ impl Service {
         exchange.record.endpoint = Some(endpoint.authority.clone());
         strip_hop(&mut request.fields, Upgrades::Strip);
         hop::forward(&mut request, exchange.client, &endpoint.authority);
-        request.fields.set("x-request-id", exchange.id.to_string()).expect("an id is hexadecimal digits");
+        request.fields.remove("x-request-id");
+        request.fields.push(b"x-request-id", &exchange.id.digits());
         exchange.record.calling = Some(now);
         let attempt = Attempt { permit, worker, deadline: exchange.deadline };
         let outcome = self.exchange(worker, endpoint, exchange.deadline, request).await;

@@ -16,6 +16,18 @@ use crate::{Fields, Identity, Moment, Operation, Request, Route, Subscription};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId(pub u128);
 
+impl RequestId {
+    /// Its 32 digits, for a head.
+    pub fn digits(self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        for (at, digit) in digits.iter_mut().enumerate() {
+            let nibble = (self.0 >> (124 - 4 * at)) & 0xf;
+            *digit = b"0123456789abcdef"[usize::try_from(nibble).expect("four bits")];
+        }
+        digits
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
