@@ -14,7 +14,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 pub use api::{Api, GraphQlLimits, GraphQlPair, Operation, Route, Sessions, Validate};
-pub use limit::{HeaderEdits, HeaderRules, Per, RateLimit};
+pub use limit::{Counts, HeaderEdits, HeaderRules, Per, RateLimit};
 pub use people::{ApiKey, Consumer, Identity, Key, Plan, Subscription};
 pub use upstream::{Balance, Breaker, Broker, Health, Kafka, Pool, Ring, Timeouts, Upstream};
 

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use indexmap::{IndexMap, IndexSet};
 
 pub use crate::document::{
-    Balance, Breaker, GraphQlLimits, HeaderEdits, HeaderRules, Health, Kafka, Per, Pool, Ring, Sessions, Timeouts,
-    Validate,
+    Balance, Breaker, Counts, GraphQlLimits, HeaderEdits, HeaderRules, Health, Kafka, Per, Pool, Ring, Sessions,
+    Timeouts, Validate,
 };
 
 use crate::diagnostic::{Diagnostics, Place};
@@ -395,7 +395,9 @@ pub struct RateLimit {
     pub every: Duration,
     /// Tokens the bucket holds.
     pub burst: u64,
-    /// Tokens an operation takes; at most `burst`.
+    /// What is counted.
+    pub counts: Counts,
+    /// Tokens that each counted unit takes; at most `burst`.
     pub weight: u64,
 }
 

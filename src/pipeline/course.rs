@@ -191,6 +191,7 @@ impl Course {
     /// Authorizes and limits a batch as a whole, then runs its elements beside one another.
     async fn batch(&mut self, from: usize, mut children: Vec<Exchange>) -> Answer {
         let route = self.exchange().route.clone();
+        self.exchange().operations = children.iter().map(|child| child.operations).sum();
         self.exchange().cost = children.iter().map(|child| child.cost).sum();
         for (index, policy) in route.policies.iter().enumerate().skip(from) {
             let of_the_whole = matches!(policy.phase(), Phase::Authorize | Phase::Limit);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use portolan_config::snapshot::{Per, Plan, RateLimit};
+use portolan_config::snapshot::{Counts, Per, Plan, RateLimit};
 use portolan_exchange::limits::{Draw, Level, Quota, Refused, Reservation, Reserve, Store};
 use portolan_exchange::{Exchange, Fault, FaultKind, Fields, LocalBoxFuture, Outcome, Phase, Policy, Step, Worker};
 
@@ -75,7 +75,7 @@ impl RateLimits {
             .map(|drawn| Draw {
                 key: &drawn.key,
                 quota: Quota { limit: drawn.limit.limit, every: drawn.limit.every, burst: drawn.limit.burst },
-                cost: drawn.limit.weight.saturating_mul(exchange.cost),
+                cost: drawn.limit.weight.saturating_mul(counted(drawn.limit, exchange)),
             })
             .collect();
         self.store.reserve(&draws, worker.clock.now())
@@ -120,6 +120,14 @@ impl Policy for RateLimits {
     }
 }
 
+/// How much of what a limit counts an exchange is: at least 1.
+fn counted(limit: &RateLimit, exchange: &Exchange) -> u64 {
+    match limit.counts {
+        Counts::Requests => exchange.operations,
+        Counts::Cost => exchange.cost,
+    }
+}
+
 /// Whom a bucket counts is part of its name; a caller who cannot be told apart by it shares the bucket of its address.
 fn key(kind: &str, scope: &str, limit: &RateLimit, exchange: &Exchange) -> String {
     let mut key = String::with_capacity(64);
@@ -153,15 +161,19 @@ fn fault(drawn: &Drawn<'_>, exchange: &Exchange, refused: &Refused) -> Fault {
         (Per::Consumer | Per::Subscription, Some(identity)) => format!("consumer `{}`", identity.consumer),
         _ => "this address".to_owned(),
     };
+    let unit = match limit.counts {
+        Counts::Requests => "requests",
+        Counts::Cost => "cost units",
+    };
     let period = Period(limit.every);
     match refused.retry_after {
         Some(wait) => {
             let seconds = whole_seconds(wait).max(1);
-            let detail = format!("{} requests per {period} reached for {who}; retry in {seconds}s", limit.limit);
+            let detail = format!("{} {unit} per {period} reached for {who}; retry in {seconds}s", limit.limit);
             Fault::new(FaultKind::RateLimited, detail).with("limit", limit.limit).retry_after(wait)
         }
         None => {
-            let detail = format!("this weighs more than the {} that {who} may draw at once", limit.burst);
+            let detail = format!("this weighs more than the {} {unit} that {who} may draw at once", limit.burst);
             Fault::new(FaultKind::RateLimited, detail).with("limit", limit.burst)
         }
     }

@@ -114,7 +114,7 @@ fn what_is_wrong_with_one_request_is_told_in_its_place_and_spoils_no_other() {
 
 /// A gateway whose callers may draw a cost of 100 a minute.
 fn limited(upstream: &FakeUpstream) -> TestGateway {
-    shop(&upstream.url(), ", rate_limit: { name: cost, per: address, limit: 100, every: 1m }")
+    shop(&upstream.url(), ", rate_limit: { name: cost, per: address, limit: 100, every: 1m, counts: cost }")
 }
 
 /// A request of this cost: 10 for the list, 1 for each leaf.
@@ -142,23 +142,59 @@ fn a_batch_that_does_not_fit_is_refused_whole_and_draws_nothing() {
     // The first of them would fit, but not both.
     let refused = send(&gateway, &json!([of_cost(20), of_cost(20)]));
     let told = errors(&refused, 429);
-    assert_eq!(told.as_array().unwrap().len(), 1);
+    let message = "100 cost units per minute reached for this address; retry in 6s";
     let extensions = json!({ "code": "rate_limited", "limit": 100, "retry_after": 6.0 });
-    assert_eq!(told[0]["extensions"], extensions);
+    assert_eq!(told, json!([{ "message": message, "extensions": extensions }]));
     let told = ["retry-after", "x-ratelimit-remaining"].map(|name| refused.header(name).unwrap());
     assert_eq!(told, ["6", "30"]);
+    let too_dear = errors(&send(&gateway, &of_cost(101)), 429);
+    let message = "this weighs more than the 100 cost units that this address may draw at once";
+    assert_eq!(too_dear, json!([{ "message": message, "extensions": { "code": "rate_limited", "limit": 100 } }]));
     assert_eq!(upstream.count(), 1);
     let fits = send(&gateway, &json!([of_cost(15), of_cost(15)]));
     assert_eq!(elements(&fits).len(), 2);
     assert_eq!(fits.header("x-ratelimit-remaining").as_deref(), Some("0"));
     // It had no children that ran: one line tells of it.
     let faults: Vec<_> = gateway
-        .log(5)
+        .log(6)
         .iter()
         .filter(|line| line["fault"] == "rate_limited")
         .map(|line| line["operation"].clone())
         .collect();
-    assert_eq!(faults, ["batch"]);
+    assert_eq!(faults, ["batch", "anonymous"]);
+}
+
+#[test]
+fn a_limit_of_requests_counts_each_request_of_a_batch_whatever_it_costs() {
+    let upstream = quiet();
+    let gateway = shop(&upstream.url(), ", rate_limit: { per: address, limit: 5, every: 1m }");
+    let alone = send(&gateway, &of_cost(500)).assert_status(200);
+    assert_eq!(alone.header("x-ratelimit-remaining").as_deref(), Some("4"));
+    // Drawn once for the whole, also for what is wrong with one of them.
+    let batch = send(&gateway, &json!([of_cost(500), { "query": "{ broken" }, of_cost(15)]));
+    assert_eq!(elements(&batch).len(), 3);
+    assert_eq!(batch.header("x-ratelimit-remaining").as_deref(), Some("1"));
+    let refused = errors(&send(&gateway, &json!([of_cost(15), of_cost(15)])), 429);
+    let message = "5 requests per minute reached for this address; retry in 12s";
+    let extensions = json!({ "code": "rate_limited", "limit": 5, "retry_after": 12.0 });
+    assert_eq!(refused, json!([{ "message": message, "extensions": extensions }]));
+    // No time to wait would help this one.
+    let too_many = errors(&send(&gateway, &json!(vec![of_cost(15); 6])), 429);
+    let message = "this weighs more than the 5 requests that this address may draw at once";
+    assert_eq!(too_many, json!([{ "message": message, "extensions": { "code": "rate_limited", "limit": 5 } }]));
+    assert_eq!(upstream.count(), 3);
+    let last = send(&gateway, &of_cost(15)).assert_status(200);
+    assert_eq!(last.header("x-ratelimit-remaining").as_deref(), Some("0"));
+}
+
+#[test]
+fn a_limit_of_requests_and_one_of_the_cost_are_drawn_beside_one_another_each_by_its_weight() {
+    let upstream = quiet();
+    let limits = ", rate_limit: [ { name: few, per: address, limit: 10, weight: 2 }, { name: dear, per: address, limit: 100, counts: cost, weight: 2 } ]";
+    let gateway = shop(&upstream.url(), limits);
+    let answer = send(&gateway, &json!([of_cost(15), of_cost(20)]));
+    assert_eq!(elements(&answer).len(), 2);
+    assert_eq!(answer.header("ratelimit").as_deref(), Some("\"few\";r=6;t=24, \"dear\";r=30;t=42"));
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn gateway(upstream: &FakeUpstream) -> TestGateway {
             path: /shop/graphql
             upstream: shop
             authenticate: [ keys ]
-            rate_limit: { name: cost, per: consumer, limit: 60, every: 1m }
+            rate_limit: { name: cost, per: consumer, limit: 60, every: 1m, counts: cost }
             headers: { request: { set: { x-tenant: acme } }, response: { set: { x-served-by: portolan } } }
         consumers:
           acme: { keys: [ { hash: {acme} } ], subscriptions: [ { api: shop } ] }

@@ -8,8 +8,8 @@ use crate::snapshot::Name;
 use crate::table::{choices, settings};
 
 settings! {
-    /// A bucket of tokens: `limit` flow into it in every `every`, it holds `burst`, and an operation takes `weight`.
-    /// An operation that finds too few gets 429 and is told when to come again.
+    /// A bucket of tokens: `limit` flow into it in every `every`, it holds `burst`, and an operation takes `weight` for
+    /// each unit that `counts` names. An operation that finds too few gets 429 and is told when to come again.
     pub struct RateLimit {
         /// Its name in the answer's `RateLimit` headers; no two of one list share it.
         name: Placed<Name> as Placed<Identifier>, default("default");
@@ -22,7 +22,9 @@ settings! {
         every: Duration as Span<{ MILLISECOND }, { 31 * DAY }>, default("1m");
         /// Tokens the bucket holds: what may come at once. Without it: `limit`.
         burst: Option<u64> as Whole<u64, 1, 1_000_000_000>, optional;
-        /// Tokens an operation takes; at most `burst`, or none would ever pass.
+        /// What is counted.
+        counts: Counts as Counts, default("requests");
+        /// Tokens that each counted unit takes; at most `burst`, or none would ever pass.
         weight: Placed<u64> as Placed<Whole<u64, 1, 1_000_000_000>>, default("1");
     }
 
@@ -55,6 +57,14 @@ impl HeaderEdits {
 }
 
 choices! {
+    /// What a rate limit counts.
+    pub enum Counts {
+        /// An operation is 1, a batch the number of its requests.
+        Requests = "requests",
+        /// A GraphQL operation is its cost, a batch the sum of its requests' costs; anything else is 1.
+        Cost = "cost",
+    }
+
     /// Who shares a bucket.
     pub enum Per {
         /// All requests of the API, operation or route.

@@ -53,7 +53,7 @@ impl Resolver<'_> {
         let mut names: Vec<Name> = Vec::new();
         let mut resolved = Vec::new();
         for limit in limits {
-            let document::RateLimit { name, per, limit, every, burst, weight } = limit;
+            let document::RateLimit { name, per, limit, every, burst, counts, weight } = limit;
             if names.contains(&name.value) && !name.value.is_empty() {
                 let message = format!("another limit of the list is named `{}`", name.value);
                 self.error(&name.place, message, "give each limit of a list a `name` of its own");
@@ -70,7 +70,7 @@ impl Resolver<'_> {
                 let message = format!("a bucket of {burst} never holds the {} that an operation takes", weight.value);
                 self.error(&weight.place, message, "raise `burst` or lower `weight`");
             }
-            resolved.push(RateLimit { name: name.value, per, limit, every, burst, weight: weight.value });
+            resolved.push(RateLimit { name: name.value, per, limit, every, burst, counts, weight: weight.value });
         }
         resolved
     }

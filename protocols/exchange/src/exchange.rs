@@ -68,7 +68,9 @@ pub struct Exchange {
     pub identity: Option<Arc<Identity>>,
     /// The subscription under which it is called, once Authorize knows.
     pub subscription: Option<Arc<Subscription>>,
-    /// What it counts for in limits that weigh: at least 1.
+    /// The operations it stands for, in limits that count requests: 1, for a batch the number of its elements.
+    pub operations: u64,
+    /// What it counts for in limits that count the cost: at least 1, which it is where a protocol knows no cost.
     pub cost: u64,
     /// Whether limits were drawn for it already, by the batch it is part of.
     pub limits: Limits,
@@ -96,7 +98,7 @@ pub enum Place {
 pub enum Limits {
     /// The exchange itself.
     Own,
-    /// Its parent drew the sum of its children at once.
+    /// Its parent drew for all its children at once.
     DrawnByParent,
 }
 
@@ -162,6 +164,7 @@ impl Exchange {
             input: None,
             identity: None,
             subscription: None,
+            operations: 1,
             cost: 1,
             limits: Limits::Own,
             answer_fields: Fields::new(),
