@@ -1,6 +1,8 @@
 //! What both seams to the wire library share: fields, frames and errors, translated one way or the other, and what
 //! belongs to one hop only removed (RFC 9110, section 7.6.1).
 
+use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use portolan_exchange::{BodyError, Fields, Frame};
 
@@ -49,7 +51,11 @@ pub fn frame_out(frame: Frame) -> http_body::Frame<bytes::Bytes> {
 
 /// What a body broke off with.
 pub fn broken(error: &hyper::Error) -> BodyError {
-    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    let cut = |cause: &std::io::Error| {
+        matches!(cause.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
+    };
+    if cause.is_some_and(cut) || error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
         BodyError::Gone
     } else if error.is_timeout() {
         BodyError::Late

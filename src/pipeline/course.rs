@@ -223,20 +223,45 @@ impl Course {
         worker.clock.until(deadline, call).await.unwrap_or_else(|_| Err(out_of_time("the service answered")))
     }
 
-    /// The way back, up to the response, and what is to happen behind its last byte.
-    pub fn leave(mut self, answer: Answer) -> (Response, Option<Tail>) {
+    /// The way back, up to the response: through the policies reached, then as the inbound protocol writes it.
+    pub fn respond(&mut self, answer: Answer) -> Response {
         let answer = self.back_through_policies(answer);
+        self.render(answer)
+    }
+
+    /// The response where a policy, or the rendering itself, panicked on the way back. Neither policies nor, if it fails once more,
+    /// the protocol is asked again.
+    pub fn respond_to_panic(&mut self, panic: String) -> Response {
+        const DETAIL: &str = "the gateway failed while it handled this request";
+        let answer = self.panicked(DETAIL, panic);
+        if let Err(fault) = &answer {
+            self.note(fault);
+        }
+        catch_unwind(AssertUnwindSafe(|| self.render(answer))).unwrap_or_else(|_| {
+            let response = Fault::new(FaultKind::Internal, DETAIL).response(&self.exchange().id.to_string());
+            self.exchange().record.status = response.status;
+            response
+        })
+    }
+
+    fn render(&mut self, answer: Answer) -> Response {
         let inbound = self.exchange().route.inbound.clone();
         let mut response = inbound.render(self.exchange(), answer);
         let exchange = self.exchange();
         exchange.record.status = response.status;
         exchange.answer_fields.push(b"x-request-id", &exchange.id.digits());
         response.fields.lay_over(&exchange.answer_fields);
+        response
+    }
+
+    /// Gives the response away, and what is to happen behind its last byte.
+    pub fn leave(mut self, mut response: Response) -> (Response, Option<Tail>) {
         if let Some(tunnel) = response.tunnel.take() {
             response.tunnel = Some(self.through(tunnel));
             return (response, None);
         }
-        let fate = exchange.record.fault.map_or(Outcome::Completed, Outcome::Faulted);
+        let exchange = self.exchange();
+        let fate = exchange.record.fault.map_or(Outcome::Completed, outcome_of);
         // The body of an answer that has none on the wire is never asked for (RFC 9110, section 6.4.1).
         let has_no_content = exchange.request.method == Method::Head || matches!(response.status, 204 | 304);
         let fate = self.fate.unwrap_or(fate);
@@ -290,8 +315,7 @@ impl Course {
             self.note(fault);
         }
         if self.fate.is_none() {
-            self.fate =
-                Some(answer.as_ref().map_or_else(|fault| Outcome::Faulted(fault.kind()), |_| Outcome::Completed));
+            self.fate = Some(answer.as_ref().map_or_else(|fault| outcome_of(fault.kind()), |_| Outcome::Completed));
         }
         self.end();
         let exchange = self.exchange.take().expect("a course is finished once");
@@ -329,8 +353,17 @@ impl Course {
             None if std::thread::panicking() => Outcome::Panicked,
             None => Outcome::Cancelled,
         };
-        if outcome == Outcome::Panicked && exchange.record.status == 0 {
-            exchange.record.status = FaultKind::Internal.status();
+        if outcome == Outcome::Cancelled {
+            // Nobody was told of a fault.
+            exchange.record.fault = None;
+        }
+        if exchange.record.status == 0 {
+            // There was none before the client left or our code failed: logs have one for either.
+            exchange.record.status = match outcome {
+                Outcome::Cancelled => FaultKind::ClientGone.status(),
+                Outcome::Panicked => FaultKind::Internal.status(),
+                Outcome::Completed | Outcome::Faulted(_) => 0,
+            };
         }
         let route = exchange.route.clone();
         for policy in self.reached.of(&route.policies) {
@@ -348,6 +381,14 @@ impl Drop for Course {
     fn drop(&mut self) {
         // `finish` has taken the exchange; otherwise this is the end of it.
         self.end();
+    }
+}
+
+/// A request that broke off because its client went away ended with that, whoever noticed it first.
+fn outcome_of(fault: FaultKind) -> Outcome {
+    match fault {
+        FaultKind::ClientGone => Outcome::Cancelled,
+        other => Outcome::Faulted(other),
     }
 }
 

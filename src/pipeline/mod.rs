@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use portolan_exchange::exchange::{Bytes, Exchange, Place, RequestId};
 use portolan_exchange::worker::Runner;
-use portolan_exchange::{Answer, Fault, FaultKind, LocalBoxFuture, Method, Request, Response, Target, Worker};
+use portolan_exchange::{Answer, Fault, LocalBoxFuture, Method, Request, Response, Target, Worker};
 
 use crate::access_log::AccessLog;
 use crate::metrics::WorkerMetrics;
@@ -87,14 +87,12 @@ impl Engine {
                 course.panicked("the gateway failed while it handled this request", panic)
             }
         };
-        catch_unwind(AssertUnwindSafe(|| course.leave(answer))).unwrap_or_else(|panic| {
+        let response = catch_unwind(AssertUnwindSafe(|| course.respond(answer))).unwrap_or_else(|panic| {
             let panic = panic_text(panic.as_ref());
             tracing::error!(request_id = %id, panic, "answer panicked");
-            let fault = Fault::new(FaultKind::Internal, "the gateway failed while it handled this request");
-            let mut response = fault.response(&id.to_string());
-            response.fields.push(b"x-request-id", id.to_string().as_bytes());
-            (response, None)
-        })
+            course.respond_to_panic(panic)
+        });
+        course.leave(response)
     }
 
     /// Answers a request of which nothing but the fault could be read.

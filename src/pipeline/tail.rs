@@ -31,7 +31,9 @@ impl Tail {
     /// The body's own code panicked.
     pub fn panicked(mut self, why: &str) {
         tracing::error!(request_id = %self.course.exchange().id, panic = why, "answer panicked");
-        self.course.exchange().record.cause = Some(why.to_owned());
+        let record = &mut self.course.exchange().record;
+        record.fault = Some(portolan_exchange::FaultKind::Internal);
+        record.cause = Some(why.to_owned());
         self.course.fate(Outcome::Panicked);
     }
 

@@ -303,12 +303,16 @@ impl Service {
             return Failed::Fault(Fault::new(FaultKind::UpstreamBroken, detail).because(cause));
         }
         if error.is_user() {
-            // The body of the request broke off, which is its client's doing.
+            // The body of the request broke off, which is its client's doing or ours, and not the upstream's.
             let body = std::error::Error::source(error).and_then(|source| source.downcast_ref::<BodyError>());
             let fault = match body {
                 Some(BodyError::Broken(_)) => Fault::new(FaultKind::MalformedBody, "the body's framing was wrong"),
                 Some(BodyError::Late) => Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time"),
-                _ => Fault::new(FaultKind::ClientGone, "the request broke off before its end"),
+                Some(BodyError::Gone | BodyError::TooLarge { .. }) => {
+                    Fault::new(FaultKind::ClientGone, "the request broke off before its end")
+                }
+                // The task that sends it is gone, which only a panic of the body does.
+                None => Fault::new(FaultKind::Internal, "the gateway failed while it passed this request on"),
             };
             return Failed::Fault(fault.because(cause));
         }
