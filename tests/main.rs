@@ -11,6 +11,7 @@ mod brokers;
 mod commands;
 mod configuration;
 mod events;
+mod exchange;
 mod graphql;
 mod kit;
 mod pages;

@@ -81,6 +81,9 @@ fn a_configuration_that_changes_while_the_watch_is_down_is_read_after() {
     gateway.advance_until("the change is in force", SECOND, || gateway.get("/two").status == 200);
     gateway.get("/one").assert_problem(404, "unknown_route");
     let ready = gateway.admin().get("/readyz").assert_status(200).json();
-    assert_eq!(ready["configuration"], json!({ "reloads": 1, "refused": 0, "in_force": "the file", "problem": null, "waits_for_restart": [] }));
+    assert_eq!(
+        ready["configuration"],
+        json!({ "reloads": 1, "refused": 0, "in_force": "the file", "problem": null, "waits_for_restart": [] })
+    );
     wait::until("the watch runs", || shown(&gateway, WATCH)["status"] == "running");
 }

@@ -1,0 +1,94 @@
+//! A client that goes away cancels its call, wherever it stands, and is recorded once.
+
+use serde_json::{Value, json};
+
+use super::plain;
+use super::scout::{Notes, Scout};
+use crate::kit::{RawClient, RawUpstream, TestGateway};
+
+const PHASES: [&str; 8] = ["guard", "authenticate", "authorize", "limit", "filter", "transform", "cache", "call"];
+
+/// Checks that the only exchange of this gateway was cancelled, that each policy was told once, and gives its line.
+fn cancelled_once(gateway: &TestGateway, notes: &Notes, path: &str) -> Value {
+    let line = gateway.log(1).remove(0);
+    assert_eq!([&line["path"], &line["outcome"]], [&json!(path), &json!("cancelled")], "{line}");
+    let ends: Vec<_> = notes.of(path).into_iter().filter(|note| note.contains(" end ")).collect();
+    assert_eq!(ends, PHASES.iter().rev().map(|phase| format!("{phase} end Cancelled")).collect::<Vec<_>>());
+    assert_eq!(gateway.metric("portolan_cancelled_total{route=\"all\"}"), 1.0);
+    assert_eq!(gateway.metric("portolan_faults_total{route=\"all\",code=\"client_gone\"}"), 0.0);
+    // The gateway goes on, and nothing more is said of it.
+    gateway.get("/sound").assert_status(200);
+    let lines = gateway.log(2);
+    assert_eq!([&lines.len().into(), &lines[1]["path"]], [&json!(2), &json!("/sound")]);
+    line
+}
+
+/// Answers `/sound`; of another request it reads the head, does this, and then nothing more.
+fn upstream(does: impl Fn(&mut crate::kit::raw::Peer) + Send + Sync + 'static) -> RawUpstream {
+    RawUpstream::start(move |peer| {
+        while let Some(head) = peer.head() {
+            if !head.starts_with("GET /sound ") {
+                does(peer);
+                return peer.hang();
+            }
+            peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        }
+    })
+}
+
+#[test]
+fn while_it_sends_its_body() {
+    let notes = Notes::default();
+    let upstream = upstream(|_| {});
+    let gateway = plain(&upstream.url(), Scout::in_each_phase(&notes));
+    let mut client = RawClient::connect(gateway.address());
+    client.send("PUT /upload HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf");
+    upstream.wait_for(1);
+    drop(client);
+    upstream.wait_for_cancelled(1);
+    let line = cancelled_once(&gateway, &notes, "/upload");
+    assert_eq!([&line["bytes_in"], &line["status"]], [&json!(4), &json!(499)]);
+}
+
+#[test]
+fn while_the_upstream_has_not_answered() {
+    let notes = Notes::default();
+    let upstream = upstream(|_| {});
+    let gateway = plain(&upstream.url(), Scout::in_each_phase(&notes));
+    let mut client = RawClient::connect(gateway.address());
+    client.send("GET /hang HTTP/1.1\r\nhost: a\r\n\r\n");
+    upstream.wait_for(1);
+    drop(client);
+    upstream.wait_for_cancelled(1);
+    let line = cancelled_once(&gateway, &notes, "/hang");
+    assert_eq!([&line["upstream"], &line["status"]], [&json!("service"), &json!(499)]);
+}
+
+#[test]
+fn in_the_middle_of_the_answer() {
+    let notes = Notes::default();
+    let upstream = upstream(|peer| assert!(peer.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")));
+    let gateway = plain(&upstream.url(), Scout::in_each_phase(&notes));
+    let mut client = RawClient::connect(gateway.address());
+    client.send("GET /half HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.read_until("half");
+    drop(client);
+    upstream.wait_for_cancelled(1);
+    let line = cancelled_once(&gateway, &notes, "/half");
+    assert_eq!([&line["bytes_out"], &line["status"]], [&json!(4), &json!(200)]);
+}
+
+#[test]
+fn while_its_body_is_gathered() {
+    let notes = Notes::default();
+    let upstream = upstream(|_| {});
+    let gatherer = Scout::new("gatherer", portolan_exchange::Phase::Call, &notes).gathering(100);
+    let gateway = plain(&upstream.url(), Scout::in_each_phase(&notes).into_iter().chain([gatherer]));
+    let mut client = RawClient::connect(gateway.address());
+    client.send("PUT /gathered HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf");
+    notes.wait_for("/gathered: call request");
+    drop(client);
+    let line = cancelled_once(&gateway, &notes, "/gathered");
+    assert_eq!([&line["bytes_in"], &line["status"]], [&json!(4), &json!(499)]);
+    assert_eq!(upstream.count(), 1, "the upstream saw `/sound` alone");
+}
