@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
-use portolan::{Gateway, Options, StartError};
+use portolan::{Gateway, Options, StartError, Waiting};
 use portolan_exchange::{Clock, Policy};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,6 +24,7 @@ pub struct Setup {
     configuration: String,
     environment: HashMap<String, String>,
     policies: Vec<Arc<dyn Policy>>,
+    waiting: Waiting,
     clock: Clock,
 }
 
@@ -63,6 +64,7 @@ impl TestGateway {
             configuration: whole,
             environment: HashMap::new(),
             policies: Vec::new(),
+            waiting: super::waiting(),
             clock,
         }
     }
@@ -221,6 +223,12 @@ impl Setup {
         self
     }
 
+    /// Makes every policy wait, or only those that must, whatever the switch of the suite says.
+    pub fn waiting(mut self, waiting: Waiting) -> Self {
+        self.waiting = waiting;
+        self
+    }
+
     /// Starts it.
     pub fn start(self) -> TestGateway {
         let configuration = self.configuration.clone();
@@ -236,7 +244,7 @@ impl Setup {
             file: file.clone(),
             environment: Arc::new(move |name: &str| environment.get(name).cloned()),
             clock: self.clock.clone(),
-            waiting: super::waiting(),
+            waiting: self.waiting,
             policies: self.policies.clone(),
         };
         let gateway = Gateway::start(options)?;
