@@ -191,6 +191,9 @@ fn consumer(bootstrap: &str) -> Result<BaseConsumer<Voice>, KafkaError> {
         .set("fetch.queue.backoff.ms", "10")
         .set("fetch.wait.max.ms", "100")
         .set("fetch.error.backoff.ms", "100")
+        // A connection that hangs without an end, as when the broker's machine is gone, would keep events back for a minute.
+        // Ten seconds are enough for the largest answer over a slow link.
+        .set("socket.timeout.ms", "10000")
         .create_with_context(Voice)
 }
 

@@ -237,3 +237,24 @@ fn a_reader_hands_over_at_most_a_batch_at_a_time() {
     }
     assert_eq!(offsets, (0..1_200).collect::<Vec<i64>>());
 }
+
+#[tokio::test]
+async fn a_connection_that_hangs_is_given_up_and_costs_no_record() {
+    let cluster = Cluster::start(&[(TOPIC, 1)]).unwrap();
+    let mut reader = kafka(&cluster).reader(TOPIC, Start::Live).unwrap();
+    assert_eq!(reader.poll(Duration::from_millis(300)), Ok(Vec::new()));
+    // What the reader asks next would be answered in a minute; what is asked on other connections, at once again.
+    cluster.round_trip_time(Duration::from_secs(60));
+    assert_eq!(reader.poll(Duration::from_millis(300)), Ok(Vec::new()));
+    cluster.round_trip_time(Duration::ZERO);
+    kafka(&cluster).publish(TOPIC, record("k", "v")).await.unwrap();
+    // Given up after ten seconds.
+    for _ in 0..200 {
+        let batch = reader.poll(Duration::from_millis(100)).unwrap_or_default();
+        if !batch.is_empty() {
+            assert_eq!(values(&batch), [b"v"]);
+            return;
+        }
+    }
+    panic!("the record did not come");
+}
