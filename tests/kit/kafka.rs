@@ -1,12 +1,13 @@
 //! Brokers for tests: librdkafka's mock cluster, a real Apache Kafka, and a foreign client to speak with either.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -57,32 +58,62 @@ impl Kafka for MockKafka {
     }
 }
 
-/// One Apache Kafka. It is killed when it is dropped.
+/// One Apache Kafka. It is killed when it is dropped, and with the process of the tests however that ends.
 pub struct RealKafka {
     process: Option<Child>,
     said: Watched<Vec<String>>,
     port: u16,
     topics: Vec<String>,
     folder: TempDir,
-    // One at a time: each takes 175 MB and most of a core while it starts.
-    _turn: MutexGuard<'static, ()>,
+    turn: Option<Turn>,
 }
 
-static TURN: Mutex<()> = Mutex::new(());
+/// A broker of a test's own: one at a time, since each takes 175 MB and most of a core while it starts.
+struct Turn;
+
+static TAKEN: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+impl Turn {
+    fn wait() -> Self {
+        let taken = TAKEN.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = TAKEN.1.wait_while(taken, |taken| *taken).unwrap_or_else(PoisonError::into_inner);
+        *taken = true;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TAKEN.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        TAKEN.1.notify_one();
+    }
+}
+
+/// The broker that tests share which leave it in peace and have topics of their own. It ends with the process of the tests.
+static SHARED: LazyLock<Mutex<RealKafka>> = LazyLock::new(|| Mutex::new(RealKafka::begin(None)));
 
 impl RealKafka {
-    /// A broker with these topics and their numbers of partitions, ready to serve them.
+    /// A broker of the test's own, with these topics and their numbers of partitions, ready to serve them.
     pub fn start(topics: &[(&str, i32)]) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = tempfile::tempdir().expect("there is room for a folder");
-        let port = configure(folder.path());
-        let mut kafka = Self { process: None, said: Watched::default(), port, topics: Vec::new(), folder, _turn: turn };
-        kafka.format();
-        kafka.process = Some(kafka.spawn());
-        kafka.wait_until_ready();
+        let mut kafka = Self::begin(Some(Turn::wait()));
         for (topic, partitions) in topics {
             kafka.create_topic(topic, *partitions);
         }
+        kafka
+    }
+
+    /// The broker that is shared. Whoever uses it makes topics of a name that no other test has, and lets it live.
+    pub fn shared() -> MutexGuard<'static, Self> {
+        SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(turn: Option<Turn>) -> Self {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let port = configure(folder.path());
+        let mut kafka = Self { process: None, said: Watched::default(), port, topics: Vec::new(), folder, turn };
+        kafka.format();
+        kafka.process = Some(kafka.spawn());
+        kafka.wait_until_ready();
         kafka
     }
 
@@ -136,8 +167,15 @@ impl RealKafka {
     }
 
     fn spawn(&self) -> Child {
-        let mut kafka = self.java("kafka.Kafka");
-        kafka.arg(self.properties()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        // Held by a lifeline: when the process of the tests is gone, however it went, the shell's child reads the end of its
+        // input and kills what the shell has become. The folder of the shared broker goes with it, since nobody drops that.
+        const LIFELINE: &str = r#"exec 3<&0; { read -r _; kill -9 $$; [ -z "$0" ] || rm -rf "$0"; } <&3 >/dev/null 2>&1 & exec 3<&- </dev/null "$@""#;
+        let shared = if self.turn.is_none() { self.folder.path().as_os_str() } else { OsStr::new("") };
+        let java = self.java("kafka.Kafka");
+        let mut kafka = Command::new("sh");
+        kafka.args([OsStr::new("-c"), OsStr::new(LIFELINE), shared, java.get_program()]).args(java.get_args());
+        kafka.arg(self.properties()).current_dir(self.folder.path());
+        kafka.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = kafka.spawn().expect("the test command installs java");
         let (stderr, said) = (process.stderr.take().expect("piped"), self.said.clone());
         thread::spawn(move || {

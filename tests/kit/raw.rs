@@ -25,6 +25,35 @@ impl RawClient {
         Self { stream, spare: Vec::new() }
     }
 
+    /// Connects with as little room for what is received as the system allows, so that whoever sends notices soon that nobody
+    /// reads.
+    pub fn connect_narrow(address: SocketAddr) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None);
+        let socket = socket.expect("there is room for a socket");
+        // Must be set before connecting: it decides how far the window may ever open.
+        socket.set_recv_buffer_size(4 * 1024).expect("a socket can be told its room");
+        socket.connect(&address.into()).unwrap_or_else(|error| panic!("no connection to {address}: {error}"));
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a time-out can be set");
+        Self { stream, spare: Vec::new() }
+    }
+
+    /// Sends as much of this as the other side takes before it takes nothing for a while; gives how much that was.
+    pub fn send_until_blocked(&mut self, bytes: &[u8]) -> usize {
+        self.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a time-out can be set");
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match self.stream.write(&bytes[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+                Err(error) => panic!("the other side ended the connection: {error}"),
+            }
+        }
+        self.stream.set_write_timeout(Some(PATIENCE)).expect("a time-out can be set");
+        sent
+    }
+
     /// Sends bytes.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).expect("the other side takes the bytes");
@@ -72,6 +101,19 @@ impl RawClient {
         let rest = self.spare.split_off(length);
         let body = std::mem::replace(&mut self.spare, rest);
         (head, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// Reads so many bytes.
+    pub fn read_bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.spare.len() < count {
+            match self.fill() {
+                Ok(0) => panic!("the connection ended {} bytes before the end", count - self.spare.len()),
+                Ok(_) => {}
+                Err(error) => panic!("{} bytes did not come: {error}", count - self.spare.len()),
+            }
+        }
+        let rest = self.spare.split_off(count);
+        std::mem::replace(&mut self.spare, rest)
     }
 
     /// Reads all there is until the other side closes. A reset is an end too.

@@ -89,16 +89,6 @@ impl Session {
         self.socket.send(Message::text(text)).expect("the gateway takes the frame");
     }
 
-    /// Sends any message.
-    pub fn send_message(&mut self, message: Message) {
-        self.socket.send(message).expect("the gateway takes the message");
-    }
-
-    /// Sends bytes below the framing: what no client library would.
-    pub fn send_raw(&mut self, bytes: &[u8]) {
-        std::io::Write::write_all(self.socket.get_mut(), bytes).expect("the gateway takes the bytes");
-    }
-
     /// Subscribes to a channel.
     pub fn subscribe(&mut self, channel: &str) -> Value {
         let id = self.send(json!({ "type": "subscribe", "channel": channel }));
@@ -126,14 +116,9 @@ impl Session {
         }
     }
 
-    /// Waits for the next frame of any of these types.
-    pub fn any(&mut self, kinds: &[&str]) -> Value {
-        loop {
-            if let Some(at) = self.spare.iter().position(|frame| kinds.iter().any(|kind| frame["type"] == *kind)) {
-                return self.spare.remove(at);
-            }
-            self.take(&kinds.join("` or `"));
-        }
+    /// The frames that came and were not asked for yet.
+    pub fn kept(&self) -> &[Value] {
+        &self.spare
     }
 
     /// Waits for the refusal of the frame with this id.
