@@ -5,21 +5,120 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use super::stage::{CANCELLED, CREATED, PATH, RawSession, Stage, WANTED, on_each_broker, place, post, session};
+use super::stage::{CANCELLED, CREATED, PATH, RawSession, Stage, WANTED, place, post, session};
 use crate::kit::kafka::ForeignKafka;
 use crate::kit::session::Session;
 
-on_each_broker! {
-    a_session_subscribes_publishes_receives_and_unsubscribes(1),
-    a_posted_event_is_answered_with_its_place_and_seen_on_the_socket_and_by_a_foreign_consumer(1),
-    a_record_of_a_foreign_producer_comes_with_its_key_its_headers_and_its_value_as_they_are(1),
-    what_is_not_text_passes_both_ways_as_base64(1),
-    the_frames_of_an_event_are_the_same_bytes_on_every_socket(1),
-    commands_of_one_message_take_effect_in_their_order(1),
-    a_channel_is_known_by_its_address_and_by_its_name(1),
-    publishes_of_one_key_keep_their_order(3),
-    a_thousand_events_come_to_fifty_sockets_once_each_and_in_order(3),
-    a_record_that_the_broker_refuses_is_a_fault_of_its_own(1),
+mod mock {
+    use super::Stage;
+
+    #[test]
+    fn a_session_subscribes_publishes_receives_and_unsubscribes() {
+        super::a_session_subscribes_publishes_receives_and_unsubscribes(&Stage::mock(1));
+    }
+
+    #[test]
+    fn a_posted_event_is_answered_with_its_place_and_seen_on_the_socket_and_by_a_foreign_consumer() {
+        super::a_posted_event_is_answered_with_its_place_and_seen_on_the_socket_and_by_a_foreign_consumer(
+            &Stage::mock(1),
+        );
+    }
+
+    #[test]
+    fn a_record_of_a_foreign_producer_comes_with_its_key_its_headers_and_its_value_as_they_are() {
+        super::a_record_of_a_foreign_producer_comes_with_its_key_its_headers_and_its_value_as_they_are(&Stage::mock(1));
+    }
+
+    #[test]
+    fn what_is_not_text_passes_both_ways_as_base64() {
+        super::what_is_not_text_passes_both_ways_as_base64(&Stage::mock(1));
+    }
+
+    #[test]
+    fn the_frames_of_an_event_are_the_same_bytes_on_every_socket() {
+        super::the_frames_of_an_event_are_the_same_bytes_on_every_socket(&Stage::mock(1));
+    }
+
+    #[test]
+    fn commands_of_one_message_take_effect_in_their_order() {
+        super::commands_of_one_message_take_effect_in_their_order(&Stage::mock(1));
+    }
+
+    #[test]
+    fn a_channel_is_known_by_its_address_and_by_its_name() {
+        super::a_channel_is_known_by_its_address_and_by_its_name(&Stage::mock(1));
+    }
+
+    #[test]
+    fn publishes_of_one_key_keep_their_order() {
+        super::publishes_of_one_key_keep_their_order(&Stage::mock(3));
+    }
+
+    #[test]
+    fn a_thousand_events_come_to_fifty_sockets_once_each_and_in_order() {
+        super::a_thousand_events_come_to_fifty_sockets_once_each_and_in_order(&Stage::mock(3));
+    }
+
+    #[test]
+    fn a_record_that_the_broker_refuses_is_a_fault_of_its_own() {
+        super::a_record_that_the_broker_refuses_is_a_fault_of_its_own(&Stage::mock(1));
+    }
+}
+
+mod real {
+    use super::Stage;
+
+    #[test]
+    fn a_session_subscribes_publishes_receives_and_unsubscribes() {
+        super::a_session_subscribes_publishes_receives_and_unsubscribes(&Stage::real(1));
+    }
+
+    #[test]
+    fn a_posted_event_is_answered_with_its_place_and_seen_on_the_socket_and_by_a_foreign_consumer() {
+        super::a_posted_event_is_answered_with_its_place_and_seen_on_the_socket_and_by_a_foreign_consumer(
+            &Stage::real(1),
+        );
+    }
+
+    #[test]
+    fn a_record_of_a_foreign_producer_comes_with_its_key_its_headers_and_its_value_as_they_are() {
+        super::a_record_of_a_foreign_producer_comes_with_its_key_its_headers_and_its_value_as_they_are(&Stage::real(1));
+    }
+
+    #[test]
+    fn what_is_not_text_passes_both_ways_as_base64() {
+        super::what_is_not_text_passes_both_ways_as_base64(&Stage::real(1));
+    }
+
+    #[test]
+    fn the_frames_of_an_event_are_the_same_bytes_on_every_socket() {
+        super::the_frames_of_an_event_are_the_same_bytes_on_every_socket(&Stage::real(1));
+    }
+
+    #[test]
+    fn commands_of_one_message_take_effect_in_their_order() {
+        super::commands_of_one_message_take_effect_in_their_order(&Stage::real(1));
+    }
+
+    #[test]
+    fn a_channel_is_known_by_its_address_and_by_its_name() {
+        super::a_channel_is_known_by_its_address_and_by_its_name(&Stage::real(1));
+    }
+
+    #[test]
+    fn publishes_of_one_key_keep_their_order() {
+        super::publishes_of_one_key_keep_their_order(&Stage::real(3));
+    }
+
+    #[test]
+    fn a_thousand_events_come_to_fifty_sockets_once_each_and_in_order() {
+        super::a_thousand_events_come_to_fifty_sockets_once_each_and_in_order(&Stage::real(3));
+    }
+
+    #[test]
+    fn a_record_that_the_broker_refuses_is_a_fault_of_its_own() {
+        super::a_record_that_the_broker_refuses_is_a_fault_of_its_own(&Stage::real(1));
+    }
 }
 
 fn a_session_subscribes_publishes_receives_and_unsubscribes(stage: &Stage) {

@@ -39,19 +39,6 @@ const ASYNCAPI: &str = r"
       takeWanted: { action: receive, channel: { $ref: '#/channels/wanted' } }
 ";
 
-/// The same tests, each against the mock cluster and against a real Kafka, with so many partitions to a topic.
-macro_rules! on_each_broker {
-    ($($test:ident($partitions:literal)),* $(,)?) => {
-        mod mock {
-            $(#[test] fn $test() { super::$test(&$crate::events::stage::Stage::mock($partitions)); })*
-        }
-        mod real {
-            $(#[test] fn $test() { super::$test(&$crate::events::stage::Stage::real($partitions)); })*
-        }
-    };
-}
-pub(super) use on_each_broker;
-
 /// A cluster, and the topics in it that belong to one test.
 pub struct Stage {
     cluster: Cluster,
