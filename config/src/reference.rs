@@ -39,12 +39,12 @@ fn swap(c: char, direction: impl Fn((char, char)) -> (char, char)) -> char {
 fn find(text: &str) -> Option<(usize, usize)> {
     let mut from = 0;
     while let Some(at) = text[from..].find("${").map(|at| from + at) {
-        let body = &text[at..];
-        let end = body.find(['}', '\n']);
-        match end {
-            Some(end) if body.as_bytes()[end] == b'}' => return Some((at, end + 1)),
-            _ => from = at + 2,
+        let end = text[at..].find(['}', '\n'])?;
+        if text.as_bytes()[at + end] == b'}' {
+            return Some((at, end + 1));
         }
+        // Nothing that begins on this line is closed on it: looking at each would take the square of its length.
+        from = at + end + 1;
     }
     None
 }
@@ -114,6 +114,15 @@ fn value(body: &str, env: &Env<'_>) -> Result<String, (String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_never_closed_on_its_line_is_no_reference() {
+        assert_eq!(find("${ab}c"), Some((0, 5)));
+        assert_eq!(find("${a${b\nx ${c}"), Some((9, 4)));
+        assert_eq!(find("${a"), None);
+        // A megabyte of beginnings is looked at once, not half a billion times.
+        assert_eq!(find(&"${".repeat(500_000)), None);
+    }
 
     fn env(name: &str) -> Option<String> {
         (name == "HOME").then(|| "/root".to_owned())

@@ -1,7 +1,7 @@
 //! Runs a gateway with everything behind it in this one process: two services, a broker, and nothing to install.
 //!
 //! The gateway is an ordinary one: it reads the very files under `examples/demo`, which the binary carries with it. What
-//! is special is behind it: a little [`shop`], which a REST service and a GraphQL service share, and librdkafka's mock
+//! is special is behind it: a little shop, which a REST service and a GraphQL service share, and librdkafka's mock
 //! cluster in place of Kafka.
 
 mod graphql;

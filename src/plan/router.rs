@@ -71,7 +71,7 @@ impl Router {
     /// below. No methods means all of them.
     ///
     /// # Errors
-    /// [`Conflict`], and the router is as before.
+    /// A conflict, and the router is as before.
     pub fn add(
         &mut self,
         host: Option<&str>,

@@ -90,7 +90,9 @@ impl Decimal {
         if !number.is_finite() {
             return None;
         }
-        Some(format!("{number:e}").parse().expect("a finite double prints as a number of at most 17 digits"))
+        // In the words of the writer: where two texts of a double are equally short, it is his that will be read again.
+        let text = serde_json::to_string(&number).expect("a double can be written");
+        Some(text.parse().expect("a finite double prints as a number of at most 17 digits"))
     }
 
     // Not bounded to what fits, but enough for both widths of integer.

@@ -200,7 +200,8 @@ fn untyped(number: &Number<'_>) -> Result<Value, DecodeError> {
         if let Ok(number) = text.parse() {
             return Ok(Value::U64(number));
         }
-        return decimal(text).map(Value::Number);
+        // One of more digits than a decimal holds is written with an exponent, and so reads like one that was.
+        return decimal(text).map(Value::number);
     }
     let nearest = double(text);
     let short = text.len() <= DIGITS_OF_A_DOUBLE;

@@ -69,3 +69,31 @@ fn quoted(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
     out.push(b'"');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DecodeLimits, Type, decode, encode};
+
+    /// What is read and written again, twice.
+    fn through(text: &str) -> (String, String) {
+        let once = encode(&decode(text.as_bytes(), &Type::Any, DecodeLimits::default()).unwrap());
+        let twice = encode(&decode(&once, &Type::Any, DecodeLimits::default()).unwrap());
+        (String::from_utf8(once.to_vec()).unwrap(), String::from_utf8(twice.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn a_double_with_two_shortest_texts_is_written_as_it_was_read() {
+        // `…12.2` and `…12.3` are equally near to one double, and writers choose differently.
+        for text in ["[590523456789012.3]", "[590523456789012.2]"] {
+            assert_eq!(through(text), (text.to_owned(), text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_whole_number_beyond_the_digits_of_a_decimal_stays_what_it_is() {
+        let long = format!("1{}", "0".repeat(100));
+        let (once, twice) = through(&long);
+        assert_eq!(once, twice);
+        assert_eq!(once.parse::<f64>().unwrap(), 1e100);
+    }
+}
