@@ -62,7 +62,10 @@ fn tree_of(text: &str) -> Signature {
             let written = serde_json::to_string_pretty(&json).expect("a JSON value is written");
             match tree::parse("again", &written) {
                 Ok(again) => assert!(equal(&again.to_json(), &json), "read again, it is another tree"),
-                Err(problems) => assert!(bounded(&problems) || unprintable(&problems), "{problems}\n{written}"),
+                Err(problems) => {
+                    let said = bounded(&problems) || unprintable(&problems) || has_long_key(&json);
+                    assert!(said, "{problems}\n{written}");
+                }
             }
             let (line, column) = tree.place("/a/0/b");
             assert!(line >= 1 && column >= 1 && line as usize <= 1 + text.len());
@@ -73,9 +76,22 @@ fn tree_of(text: &str) -> Signature {
             let ours_alone = bounded(&problems)
                 || unprintable(&problems)
                 || problems.iter().all(|problem| problem.message.contains("stands twice"));
-            assert!(ours_alone || library.is_none(), "JSON that is no YAML: {problems}");
+            let is_yaml = library.is_some_and(|library| !has_long_key(&library));
+            assert!(ours_alone || !is_yaml, "JSON that is no YAML: {problems}");
             check_problems("refused", &problems, text)
         }
+    }
+}
+
+/// Whether a key is longer than YAML lets one be that stands before its colon: 1,024 characters, written (YAML 1.2.2, section 7.4.2).
+fn has_long_key(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Object(members) => members.iter().any(|(key, value)| {
+            let written = serde_json::Value::from(key.as_str()).to_string();
+            written.len() > 1_000 || has_long_key(value)
+        }),
+        serde_json::Value::Array(items) => items.iter().any(has_long_key),
+        _ => false,
     }
 }
 
