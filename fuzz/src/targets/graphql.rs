@@ -79,6 +79,7 @@ fn document(text: &str) -> Signature {
                 FaultKind::QuerySyntax => assert!(!executable, "the library reads it: {errors:?}"),
                 // These two end the reading, so that nothing is known of the rest.
                 _ if errors.iter().any(ends_reading) => {}
+                _ if errors.iter().any(is_strict) => {}
                 _ => assert!(executable, "the library does not read it: {errors:?}"),
             }
             errors.iter().take(4).fold(Signature::of("refused"), |signature, error| signature.told(&error.message))
@@ -92,6 +93,11 @@ fn is_lenient(error: &Error) -> bool {
     ["expected `:` and a value", "a string must not contain a line break"]
         .iter()
         .any(|told| error.message.contains(told))
+}
+
+/// Where apollo-compiler refuses what the specification takes: a comma, which means nothing (2.1.7), behind `...`.
+fn is_strict(error: &Error) -> bool {
+    error.message.contains("expected an Inline Fragment or a Fragment Spread")
 }
 
 fn is_executable(definition: &Definition) -> bool {
