@@ -88,11 +88,6 @@ impl Service {
         &self.settings
     }
 
-    /// Its endpoints.
-    pub fn endpoints(&self) -> &[Endpoint] {
-        &self.endpoints
-    }
-
     /// The next endpoint in turn that is not known to be ill.
     fn choose(&self) -> Option<&Endpoint> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);

@@ -178,11 +178,6 @@ impl EventLog {
         Cursor(ring.first + ring.events.len() as u64)
     }
 
-    /// A cursor at the oldest event kept.
-    pub fn earliest(&self) -> Cursor {
-        Cursor(lock(&self.ring).first)
-    }
-
     /// Reads on from a cursor: at most `events` events, and no more once `bytes` bytes of values were read.
     pub fn read(&self, cursor: &mut Cursor, events: usize, bytes: usize) -> Batch {
         let ring = lock(&self.ring);
