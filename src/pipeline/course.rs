@@ -9,8 +9,8 @@ use portolan_exchange::identity::Subscriptions as _;
 use portolan_exchange::protocol::Content;
 use portolan_exchange::upgrade::Tunnel;
 use portolan_exchange::{
-    Answer, Body, BodyError, Described, Fault, FaultKind, Kind, Method, Outcome, Phase, Policy, Reply, Response, Step,
-    Worker,
+    Answer, Body, BodyError, Described, Fault, FaultKind, Fields, Kind, Method, Outcome, Phase, Policy, Reply,
+    Response, Step, Worker,
 };
 
 use super::{Engine, Tail, Waiting, guard};
@@ -50,7 +50,8 @@ impl Course {
     /// A course for an exchange whose route is known.
     pub fn new(engine: Rc<Engine>, worker: Rc<Worker>, exchange: Exchange) -> Self {
         let first = match exchange.place {
-            Place::Request => 0,
+            // A first frame says who the client is, so it passes what its session's upgrade could not.
+            Place::Request | Place::FirstFrame => 0,
             // A child starts at Describe: its parent passed what comes before.
             Place::Child => exchange.route.policies.partition_point(|policy| policy.phase() < Phase::Describe),
         };
@@ -209,6 +210,10 @@ impl Course {
     }
 
     async fn call(&mut self) -> Answer {
+        if self.exchange().place == Place::FirstFrame {
+            // Who the client is was all there was to find out.
+            return Ok(Reply { status: 200, fields: Fields::new(), content: Content::Bytes(Body::Empty) });
+        }
         let route = self.exchange().route.clone();
         let worker = self.worker.clone();
         let opens_session = self.exchange().operation.as_ref().is_some_and(|operation| operation.kind == Kind::Session);

@@ -128,7 +128,7 @@ const CHILD_REPLY: usize = 8 * 1024 * 1024;
 
 impl Runner for ChildRunner {
     fn run(&self, worker: &Rc<Worker>, child: Exchange) -> LocalBoxFuture<'static, (Exchange, Answer)> {
-        debug_assert_eq!(child.place, Place::Child, "requests are served, children are run");
+        debug_assert_ne!(child.place, Place::Request, "requests are served, children are run");
         let (engine, worker) = (self.0.clone(), worker.clone());
         async move {
             let mut course = Course::new(engine.clone(), worker, child);

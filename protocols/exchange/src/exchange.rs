@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fault::FaultKind;
+use crate::identity::Credential;
 use crate::value::Payload;
 use crate::{Fields, Identity, Moment, Operation, Request, Route, Subscription};
 
@@ -89,8 +90,11 @@ pub struct Exchange {
 pub enum Place {
     /// It came as a request of its own.
     Request,
-    /// It is part of a batch or a command of a session.
+    /// It is part of a batch or a command of a session: it begins at Describe, with its parent's identity.
     Child,
+    /// It is the first frame of a session whose upgrade did not say who the client is, and says so now: it begins at Guard, as
+    /// a request does, and is answered where others are called. Its identity becomes the session's.
+    FirstFrame,
 }
 
 /// Who draws an exchange's limits.
@@ -192,6 +196,12 @@ impl Exchange {
         child
     }
 
+    /// Whether it opens a session whose client may still say who it is. Until then nobody knows the caller, so policies that
+    /// ask for an identity let this exchange pass, and no other.
+    pub fn awaits_credentials(&self) -> bool {
+        self.identity.is_none() && self.route.inbound.takes_credentials_later(self)
+    }
+
     /// Lets the content bytes of this exchange be counted.
     pub fn counters(&self) -> Rc<Bytes> {
         self.record.bytes.clone()
@@ -208,6 +218,16 @@ impl Lineage {
         child.identity = self.identity.clone();
         child.operation = Some(operation);
         child.place = Place::Child;
+        child
+    }
+
+    /// The first frame of a session whose client is not known yet, with the credential in it, if there is one.
+    pub fn first_frame(&self, operation: Arc<Operation>, credential: Option<Credential>, now: Moment) -> Exchange {
+        let mut child = self.child(operation, now);
+        child.place = Place::FirstFrame;
+        if let Some(credential) = credential {
+            child.tickets.put(credential);
+        }
         child
     }
 }

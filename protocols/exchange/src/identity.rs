@@ -1,5 +1,6 @@
 //! Who is calling, as which consumer, under which subscription.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -20,6 +21,29 @@ impl Identity {
     /// Whether the credential has ended.
     pub fn is_expired(&self, now: SystemTime) -> bool {
         self.expires.is_some_and(|end| end <= now)
+    }
+}
+
+/// A credential that came in a session's first frame: whatever kind the route's policies take. It lies in the exchange as a
+/// ticket, where a policy of Authenticate looks in place of the request's head.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential(Box<str>);
+
+impl Credential {
+    /// Takes what the client showed.
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// What the client showed: for the policy that judges it, never for a log.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(…)")
     }
 }
 

@@ -86,12 +86,19 @@ pub trait Inbound: Send + Sync {
         None
     }
 
-    /// Completes the operation from head, body or frame, and puts it into the exchange. A child exchange comes here with
-    /// the operation that its parent gave it.
+    /// Completes the operation from head, body or frame, and puts it into the exchange. A child exchange, or a session's first
+    /// frame, comes here with the operation that its parent gave it.
     ///
     /// # Errors
     /// A fault of the caller, that says what does not fit and where.
     fn describe(&self, worker: &Rc<Worker>, exchange: &mut Exchange) -> Result<Described, Fault>;
+
+    /// Whether this exchange opens a session in whose first frame the client may say who it is, so that it may come without
+    /// credentials. Asked before Describe, of requests that showed none.
+    fn takes_credentials_later(&self, exchange: &Exchange) -> bool {
+        let _ = exchange;
+        false
+    }
 
     /// Opens the session of an exchange whose operation is of kind `Session`: a reply with a tunnel.
     ///

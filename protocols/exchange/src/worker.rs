@@ -26,7 +26,7 @@ pub struct Worker {
     locals: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
 }
 
-/// Runs child exchanges through the phases, from Describe on.
+/// Runs child exchanges through the phases, from Describe on; the first frame of a session from Guard on.
 pub trait Runner {
     /// Runs a child to its answer and ends it: its policies have settled when the answer is there. Dropping the future
     /// cancels it.
