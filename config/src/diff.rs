@@ -31,6 +31,8 @@ pub struct Changes {
     pub access_log: bool,
     /// The number of workers, which only a restart changes.
     pub workers: bool,
+    /// Bounds of the whole process.
+    pub limits: bool,
 }
 
 /// The names within one section that differ, each list in the order of its snapshot.
@@ -58,6 +60,7 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Changes {
         admin: old.admin != new.admin,
         access_log: old.access_log != new.access_log,
         workers: old.workers != new.workers,
+        limits: old.limits != new.limits,
     }
 }
 

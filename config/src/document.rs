@@ -5,24 +5,25 @@
 
 mod api;
 mod limit;
+mod listener;
 mod people;
 mod upstream;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use indexmap::IndexMap;
 
 pub use api::{Api, GraphQlLimits, GraphQlPair, Operation, Route, Sessions, Validate};
 pub use limit::{Counts, HeaderEdits, HeaderRules, Per, RateLimit};
+pub use listener::{Believed, ExpectContinue, HalfClose, Limits, Listener, ProxyProtocol, Trace};
 pub use people::{ApiKey, Consumer, Identity, Key, Plan, Subscription};
-pub use upstream::{Balance, Breaker, Broker, Health, Kafka, Pool, Ring, Timeouts, Upstream};
+pub use upstream::{Balance, Breaker, Broker, Health, HostSent, Kafka, Pool, Ring, Timeouts, Told, Upstream};
 
 use crate::diagnostic::Diagnostics;
 use crate::reader::{Placed, Reader, Setting};
 use crate::reference::Env;
 use crate::secret::Secret;
-use crate::setting::{HOUR, Listen, LogTo, MILLISECOND, MINUTE, Named, SecretText, Size, Span, Whole};
+use crate::setting::{Listen, LogTo, Named, SecretText, Whole};
 use crate::snapshot::{LogTarget, Name};
 use crate::table::settings;
 use crate::tree::Tree;
@@ -38,6 +39,8 @@ settings! {
         /// Threads that serve requests. Without it there is one per core; more does not help, fewer leaves cores to
         /// others. A change needs a restart.
         workers: Option<usize> as Whole<usize, 1, 512>, optional;
+        /// Bounds of the whole process.
+        limits: Limits as Limits, default("{}");
         /// The port for probes, metrics and the state of the gateway.
         admin: Admin as Admin, default("{}");
         /// One line of JSON for each request.
@@ -56,22 +59,6 @@ settings! {
         consumers: Entries<Consumer> as Named<Consumer>, default("{}");
         /// What a subscription is entitled to.
         plans: Entries<Plan> as Named<Plan>, default("{}");
-    }
-
-    /// An address that accepts connections.
-    pub struct Listener {
-        /// IP address (or `localhost`) and port. Port 0 lets the system choose, which only tests want.
-        address: Placed<SocketAddr> as Placed<Listen>, required;
-        /// Open connections over all workers. The next one waits in the system's queue. Ten thousand leave room below
-        /// the usual limit of 65,536 files.
-        max_connections: usize as Whole<usize, 1, 1_000_000>, default("10000");
-        /// Bytes of a request's line and headers. A longer head is refused with 431.
-        max_head: usize as Size<1_024, { 1 << 20 }>, default("64KiB");
-        /// How long a connection may wait for its next request before it is closed. Longer than the 60 s of most load
-        /// balancers, so that they close first and no request meets a closing connection.
-        idle_timeout: Duration as Span<{ 100 * MILLISECOND }, { 24 * HOUR }>, default("75s");
-        /// How long a head may take from its first byte to its last, so that slow senders hold no connection.
-        head_timeout: Duration as Span<{ 100 * MILLISECOND }, { 10 * MINUTE }>, default("10s");
     }
 
     /// The port for probes, metrics and the state of the gateway.

@@ -3,11 +3,11 @@
 
 mod api;
 mod limit;
+mod listener;
 mod people;
 mod route;
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,8 +18,7 @@ use crate::document::{self, Document, Entries};
 use crate::load::{Disk, beside};
 use crate::reader::Placed;
 use crate::snapshot::{
-    AccessLog, Admin, Broker, BrokerKind, Endpoint, Identity, Listener, LogTarget, Name, Plan, Snapshot, Source,
-    Upstream,
+    AccessLog, Admin, Broker, BrokerKind, Endpoint, Identity, LogTarget, Name, Plan, Snapshot, Source, Upstream,
 };
 
 /// Resolves a document. `diagnostics` is what was told while it was read.
@@ -80,7 +79,8 @@ impl<'a> Resolver<'a> {
     fn snapshot(&mut self, document: Document) -> Snapshot {
         let places = Places::of(&document);
         self.addresses(&document);
-        let listeners = each(document.listeners, listener);
+        self.contradictions(&document);
+        let listeners = each(document.listeners, listener::listener);
         let admin = self.admin(document.admin);
         let to = match document.access_log.to {
             LogTarget::File(path) => LogTarget::File(beside(self.file, &path)),
@@ -102,6 +102,7 @@ impl<'a> Resolver<'a> {
             file: self.file.to_path_buf(),
             listeners,
             workers: document.workers,
+            limits: document.limits,
             admin,
             access_log,
             identities: std::mem::take(&mut self.identities),
@@ -137,25 +138,6 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Two listeners cannot share an address, nor one with the admin port. Port 0 is a new one each time.
-    fn addresses(&mut self, document: &Document) {
-        let overlap = |a: SocketAddr, b: SocketAddr| {
-            let ips = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
-            ips && a.is_ipv4() == b.is_ipv4() && a.port() == b.port() && a.port() != 0
-        };
-        let mut taken = vec![(document.admin.address.value, "the admin port".to_owned())];
-        for (name, entry) in &document.listeners {
-            let Placed { value: address, place } = &entry.value.address;
-            match taken.iter().find(|(known, _)| overlap(*known, *address)) {
-                Some((known, first)) => {
-                    let message = format!("`{address}` is taken by {first} at `{known}`");
-                    self.error(place, message, "give each a port of its own");
-                }
-                None => taken.push((*address, format!("listener `{name}`"))),
-            }
-        }
-    }
-
     fn admin(&mut self, admin: document::Admin) -> Admin {
         let document::Admin { address, token } = admin;
         if token.is_none() && !address.value.ip().is_loopback() {
@@ -166,7 +148,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn upstream(&mut self, name: Name, entry: Placed<document::Upstream>) -> (Name, Arc<Upstream>) {
-        let document::Upstream { endpoints, balance, health, breaker, timeouts, pool } = entry.value;
+        let document::Upstream { endpoints, balance, health, breaker, timeouts, pool, host, forwarded } = entry.value;
         let mut known: Vec<Endpoint> = Vec::new();
         for Placed { value: endpoint, place } in endpoints {
             let told = endpoint.host.is_empty();
@@ -175,7 +157,9 @@ impl<'a> Resolver<'a> {
             }
             known.push(endpoint);
         }
-        let upstream = Upstream { name: name.clone(), endpoints: known, balance, health, breaker, timeouts, pool };
+        let name_of = name.clone();
+        let upstream =
+            Upstream { name: name_of, endpoints: known, balance, health, breaker, timeouts, pool, host, forwarded };
         (name, Arc::new(upstream))
     }
 
@@ -230,11 +214,6 @@ fn each<D, T>(entries: Entries<D>, resolve: impl Fn(&Name, D) -> T) -> IndexMap<
         (name, Arc::new(value))
     };
     entries.into_iter().map(resolve).collect()
-}
-
-fn listener(name: &Name, listener: document::Listener) -> Listener {
-    let document::Listener { address, max_connections, max_head, idle_timeout, head_timeout } = listener;
-    Listener { name: name.clone(), address: address.value, max_connections, max_head, idle_timeout, head_timeout }
 }
 
 fn broker(name: &Name, broker: document::Broker) -> Broker {

@@ -4,14 +4,16 @@ mod address;
 mod collection;
 mod date;
 mod header;
+mod network;
 mod path;
 mod text;
 mod units;
 
 pub(crate) use address::{EndpointUrl, Host, HostPort, Listen};
-pub(crate) use collection::{Keyed, List, Named, OffOr, OneOrMany};
+pub(crate) use collection::{Keyed, List, Named, OffOr, OneOrMany, OrOff};
 pub(crate) use date::Date;
 pub(crate) use header::{HeaderName, HeaderPairs, Method};
+pub(crate) use network::Network;
 pub(crate) use path::{File, LogTo, Pattern, Pointer, Prefix, UrlPath, place_of_parameters};
 pub(crate) use text::{
     Brokers, Chosen, Free, Hash, Identifier, Identities, NAME, Plans, Reference, SecretText, Upstreams, Version,

@@ -3,6 +3,9 @@
 //! A snapshot is plain data that is never changed: it is put behind an `Arc`, compared with the next one
 //! ([`crate::diff`]) and made runnable by others.
 
+mod cidr;
+mod listener;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,9 +14,11 @@ use std::time::{Duration, SystemTime};
 use indexmap::{IndexMap, IndexSet};
 
 pub use crate::document::{
-    Balance, Breaker, Counts, GraphQlLimits, HeaderEdits, HeaderRules, Health, Kafka, Per, Pool, Ring, Sessions,
-    Timeouts, Validate,
+    Balance, Believed, Breaker, Counts, ExpectContinue, GraphQlLimits, HalfClose, HeaderEdits, HeaderRules,
+    Health, HostSent, Kafka, Limits, Per, Pool, ProxyProtocol, Ring, Sessions, Timeouts, Told, Trace, Validate,
 };
+pub use cidr::Cidr;
+pub use listener::Listener;
 
 use crate::diagnostic::{Diagnostics, Place};
 use crate::secret::Secret;
@@ -30,6 +35,8 @@ pub struct Snapshot {
     pub listeners: IndexMap<Name, Arc<Listener>>,
     /// How many workers to run; one per core when absent.
     pub workers: Option<usize>,
+    /// Bounds of the whole process.
+    pub limits: Limits,
     /// The admin port.
     pub admin: Admin,
     /// Where access-log lines go.
@@ -62,23 +69,6 @@ impl Snapshot {
         let files: IndexSet<&PathBuf> = std::iter::once(&self.file).chain(contracts).collect();
         files.into_iter().cloned().collect()
     }
-}
-
-/// An address that accepts connections.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listener {
-    /// Its name.
-    pub name: Name,
-    /// Address and port; port 0 lets the system choose.
-    pub address: SocketAddr,
-    /// Open connections, over all workers; the next one waits in the system's queue.
-    pub max_connections: usize,
-    /// Bytes of a request's line and headers.
-    pub max_head: usize,
-    /// How long a connection may wait for its next request.
-    pub idle_timeout: Duration,
-    /// How long a head may take to arrive, from its first byte.
-    pub head_timeout: Duration,
 }
 
 /// The admin port.
@@ -163,6 +153,10 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// Connections kept and opened.
     pub pool: Pool,
+    /// Which `Host` it sees.
+    pub host: HostSent,
+    /// Which headers tell it of the client.
+    pub forwarded: Told,
 }
 
 /// One address of a service, called over plain HTTP.

@@ -24,6 +24,11 @@ settings! {
         timeouts: Timeouts as Timeouts, default("{}");
         /// Connections kept and opened.
         pool: Pool as Pool, default("{}");
+        /// Which `Host` it sees.
+        host: HostSent as HostSent, default("endpoint");
+        /// Which headers tell it of the client: its address, and the scheme and host that it asked for. What a client
+        /// says there itself never gets through.
+        forwarded: Told as Told, default("x_forwarded");
     }
 
     /// Asks each endpoint whether it works, and calls only those that do.
@@ -62,7 +67,9 @@ settings! {
         connect: Duration as Span<{ MILLISECOND }, { 10 * MINUTE }>, default("2s");
         /// From the end of the request to the first byte of the answer.
         first_byte: Duration as Span<{ MILLISECOND }, { DAY }>, default("15s");
-        /// Between two pieces of a body, in either direction.
+        /// While it takes nothing of a request that is written to it.
+        write: Duration as Span<{ MILLISECOND }, { DAY }>, default("60s");
+        /// Between two pieces of the body of an answer.
         idle: Duration as Span<{ MILLISECOND }, { DAY }>, default("60s");
         /// The whole call up to the head of the answer, its waiting for a connection included.
         request: Duration as Span<{ MILLISECOND }, { DAY }>, default("30s");
@@ -109,5 +116,25 @@ choices! {
     pub enum Balance {
         /// One after the other.
         RoundRobin = "round_robin",
+    }
+
+    /// Which `Host` an upstream sees.
+    pub enum HostSent {
+        /// Host and port of its endpoint.
+        Endpoint = "endpoint",
+        /// What the client asked for.
+        Client = "client",
+    }
+
+    /// Which headers tell an upstream of the client.
+    pub enum Told {
+        /// `X-Forwarded-For`, `-Proto`, `-Host` and `-Port`.
+        XForwarded = "x_forwarded",
+        /// `Forwarded` (RFC 7239).
+        Rfc7239 = "rfc7239",
+        /// Both.
+        Both = "both",
+        /// None.
+        Off = "off",
     }
 }

@@ -150,3 +150,28 @@ impl<S: Setting> Setting for OffOr<S> {
         json!({ "anyOf": [S::schema(schemas), off] })
     }
 }
+
+/// A single value `S`, or `off`.
+pub(crate) struct OrOff<S>(PhantomData<S>);
+
+impl<S: Setting> Setting for OrOff<S> {
+    type Value = Option<S::Value>;
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self::Value> {
+        if let Kind::Scalar(_) = &node.kind
+            && reader.word(node, "a value or `off`")?.text == "off"
+        {
+            return Some(None);
+        }
+        Some(Some(S::read(node, reader)?))
+    }
+
+    fn blank() -> Self::Value {
+        None
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        let off = schemas.scalar(json!({ "const": "off", "$comment": "`off`" }));
+        json!({ "anyOf": [S::schema(schemas), off] })
+    }
+}

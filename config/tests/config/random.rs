@@ -22,7 +22,7 @@ fn load(bytes: &[u8]) -> String {
 }
 
 /// What stands in configurations, keys and values.
-const WORDS: &str = "listeners admin workers access_log identity upstreams brokers apis routes consumers plans public a \
+const WORDS: &str = "listeners limits memory_budget trusted_proxies proxy_protocol max_header 10.0.0.0/8 admin workers access_log identity upstreams brokers apis routes consumers plans public a \
     address token to api_key pepper header endpoints health breaker kafka bootstrap version openapi graphql asyncapi path \
     upstream broker authenticate rate_limit headers operations limit per counts weight name keys hash subscriptions api plan \
     set remove request document strip_prefix methods expires * /a/** /{id} http://a:1 127.0.0.1:80 5s 1MiB 5% v1 off GET \

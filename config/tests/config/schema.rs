@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 /// A configuration with every mapping of the schema in it, and no key that has a default.
 const LEAST: &str = r#"
 listeners: { public: { address: "0.0.0.0:8080" } }
+limits: {}
 admin: {}
 access_log: {}
 identity: { partners: { api_key: { pepper: hush } } }
