@@ -39,6 +39,19 @@ impl Kind {
 }
 
 /// One thing a caller can ask for.
+///
+/// Its types are those of its contract, and by them the protocols meet: an outbound reads the exchange's input as the input type
+/// (`input.value(&operation.input)`) where its wire has types of its own, and a reply is brought to the output type where the
+/// service's wire says a value otherwise than the contract does. Bytes that pass as they are are read by nobody. A type
+/// promises no more than its contract, so that what passed the contract's check can be read; what was not checked may be no
+/// value of the type, and who reads it says so to the caller.
+///
+/// | kind | input | output |
+/// |---|---|---|
+/// | a REST operation | a map: the parameters of path and query and the members of the JSON body side by side; a body that is no object is the member `body` | the JSON of a success |
+/// | a GraphQL document | a map: its variables | `data` |
+/// | publish | the event's value | where the event was placed |
+/// | subscribe | nothing that has a type | the value of each event that has one |
 #[derive(Debug, Clone, PartialEq)]
 pub struct Operation {
     /// Its name within its API: the OpenAPI operation id, the GraphQL operation name, the channel.

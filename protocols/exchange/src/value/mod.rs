@@ -2,7 +2,7 @@
 //! which values an operation takes and gives.
 //!
 //! Read in this order: [`Value`], [`Type`], [`json`] (the one form of a value in JSON), [`Payload`] (bytes that are
-//! parsed when somebody asks).
+//! parsed when somebody asks), [`schema`] (the types that a contract's schemas say).
 //!
 //! **Absent is not a value.** A member that is absent is not in its [`Map`]: `map.get(name)` is `None` for what is
 //! absent and `Some(Value::Null)` for what was sent as null. A [`Type`] says both apart, too: whether a member may be
@@ -15,6 +15,7 @@ mod map;
 mod payload;
 #[cfg(test)]
 mod properties;
+pub mod schema;
 #[cfg(any(test, feature = "strategy"))]
 pub mod strategy;
 mod timestamp;

@@ -317,6 +317,8 @@ fn a_type_reads_numbers_exactly_or_not_at_all() {
     assert_eq!(read("5", &Type::U64), Ok(Value::U64(5)));
     assert_eq!(read("-0", &Type::I64), Ok(Value::I64(0)));
     assert_eq!(read("1.50", &Type::Decimal), Ok(Value::Decimal("1.50".parse().unwrap())));
+    assert_eq!(read("1", &Type::Number), Ok(Value::I64(1)));
+    assert_eq!(read("1e400", &Type::Number), Ok(Value::Number("1e400".parse().unwrap())));
     for (text, expected) in [
         ("1.5", Type::I64),
         ("9223372036854775808", Type::I64),
@@ -325,6 +327,8 @@ fn a_type_reads_numbers_exactly_or_not_at_all() {
         ("\"1\"", Type::I64),
         ("\"1\"", Type::F64),
         ("\"inf\"", Type::F64),
+        ("\"1\"", Type::Number),
+        ("\"NaN\"", Type::Number),
         ("1", Type::Text),
         ("1", Type::Timestamp),
         ("\"0x1\"", Type::Decimal),

@@ -10,7 +10,7 @@ use super::Value;
 /// What a value may be. Cheap to clone; equal types that were cloned from one another compare in no time.
 ///
 /// A type is a tree. Where a contract is recursive, its type says [`Type::Any`] at the place where it comes back to
-/// itself.
+/// itself. The types of schemas are told in [`schema`](super::schema).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Type {
     /// Whatever JSON says by itself.
@@ -24,6 +24,9 @@ pub enum Type {
     U64,
     /// The nearest double, `NaN` and the infinities among them.
     F64,
+    /// Any number that JSON can write, exact: the value is the narrowest that holds it (see [`Value::number`]), and it is
+    /// written as a number, where a decimal is written as a string.
+    Number,
     /// An exact decimal.
     Decimal,
     /// Text.
@@ -83,10 +86,12 @@ impl Type {
             | (Self::I64, Value::I64(_))
             | (Self::U64, Value::U64(_))
             | (Self::F64, Value::F64(_))
+            | (Self::Number, Value::I64(_) | Value::U64(_) | Value::Number(_))
             | (Self::Decimal, Value::Decimal(_))
             | (Self::Text, Value::Text(_))
             | (Self::Bytes, Value::Bytes(_))
             | (Self::Timestamp, Value::Timestamp(_)) => true,
+            (Self::Number, Value::F64(number)) => number.is_finite(),
             (Self::Nullable(within), value) => within.holds(value),
             (Self::List(of), Value::List(elements)) => elements.iter().all(|element| of.holds(element)),
             (Self::Map(members), Value::Map(map)) => {
@@ -107,6 +112,7 @@ impl fmt::Display for Type {
             Self::I64 => "a whole number from -9223372036854775808 to 9223372036854775807",
             Self::U64 => "a whole number from 0 to 18446744073709551615",
             Self::F64 => "a number within ±1.8e308",
+            Self::Number => "a number",
             Self::Decimal => "a decimal such as \"12.50\"",
             Self::Text => "text",
             Self::Bytes => "bytes in base64",
@@ -196,6 +202,11 @@ impl MapType {
     /// The members it names, in the order of the contract.
     pub fn fields(&self) -> impl ExactSizeIterator<Item = (&str, &Field)> {
         self.fields.iter().map(|(name, field)| (name.as_str(), field))
+    }
+
+    /// What it says of the member of this name; `None` if it does not name it.
+    pub fn named(&self, name: &str) -> Option<&Field> {
+        self.fields.get(name)
     }
 
     /// The names of the members that are always there, in the order of the contract.

@@ -11,7 +11,8 @@
 //!
 //! [`decode`] with the [`Type`] of a value gives back an equal value. Typed reading is exact and no more lenient than
 //! this: a whole number may be written `1.0` or `1e2`, a decimal may be a number, an `F64` is the double nearest to the
-//! number (one beyond the largest is refused), and no other text is taken for a number.
+//! number (one beyond the largest is refused), and no other text is taken for a number. A [`Type::Number`] is read as any
+//! number is without a type.
 //!
 //! With [`Type::Any`] nothing is guessed: strings stay text. Whole numbers become `I64`, else `U64`; a number with a
 //! fraction or an exponent, and `-0`, becomes `F64` if the shortest text of that double means the same number; whatever

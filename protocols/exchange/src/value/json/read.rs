@@ -177,7 +177,7 @@ fn number(number: &Number<'_>, expected: &Type) -> Result<Value, DecodeError> {
     let text = number.text;
     let unlike = || mismatch(expected, &format!("the number {}", shortened(text)));
     let value = match expected {
-        Type::Any => return untyped(number),
+        Type::Any | Type::Number => return untyped(number),
         Type::I64 => text.parse().ok().or_else(|| decimal(text).ok()?.to_i64()).map(Value::I64),
         Type::U64 => text.parse().ok().or_else(|| decimal(text).ok()?.to_u64()).map(Value::U64),
         Type::F64 => Some(double(text)).filter(|double| double.is_finite()).map(Value::F64),
