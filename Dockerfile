@@ -18,6 +18,7 @@ COPY actors actors
 COPY config config
 COPY examples examples
 COPY fuzz fuzz
+COPY identity identity
 COPY loadtest loadtest
 COPY protocols protocols
 COPY src src

@@ -1,0 +1,292 @@
+//! Remembers what was verified, so that a token costs a look-up the second time.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::time::SystemTime;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+
+/// How much a cache may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Tokens; at least 2.
+    pub tokens: usize,
+    /// Bytes that they take, by [`footprint`].
+    pub bytes: usize,
+}
+
+/// Verified tokens and what they mean. It belongs to one worker and one set of keys and rules: whoever changes those begins a
+/// new one.
+///
+/// A token is found by all of it: a slot is chosen by a hash of its end, which is the signature's and so as good as random,
+/// under a key that is drawn anew in each process; then the whole token is compared, in a time that does not tell how much of
+/// it was right. Only what was verified is put in, so nobody can fill a slot but by a signature.
+///
+/// The bound is kept by two halves: a token that is put in or found goes to the young half, and when that is full the old one
+/// is forgotten and they change places. So what is used stays, without a list to keep in order.
+pub struct Cache<V> {
+    young: Half<V>,
+    old: Half<V>,
+    bounds: Bounds,
+    chance: RandomState,
+}
+
+struct Half<V> {
+    entries: HashMap<u64, Entry<V>, BuildHasherDefault<Hashed>>,
+    bytes: usize,
+}
+
+struct Entry<V> {
+    token: Box<[u8]>,
+    expires: SystemTime,
+    value: V,
+}
+
+/// What an entry takes besides its token: itself, its place in the table, and what its value holds, which is small.
+const OVERHEAD: usize = 256;
+
+/// The bytes of the end of a token that choose its slot: 96 bits of a signature.
+const END: usize = 16;
+
+/// The bytes that a token of this length counts for.
+pub const fn footprint(length: usize) -> usize {
+    length + OVERHEAD
+}
+
+impl<V: Clone> Cache<V> {
+    /// An empty cache. It takes no memory before something is put in.
+    pub fn new(bounds: Bounds) -> Self {
+        Self { young: Half::default(), old: Half::default(), bounds, chance: RandomState::new() }
+    }
+
+    /// What a token means, if it was verified before and has not expired: with its time it is forgotten. Does not allocate,
+    /// save now and then when a token comes over from the old half.
+    pub fn get(&mut self, token: &[u8], now: SystemTime) -> Option<V> {
+        let slot = self.slot(token);
+        if let Some(entry) = self.young.entries.get(&slot) {
+            if !same(&entry.token, token) {
+                return None;
+            }
+            if entry.expires > now {
+                return Some(entry.value.clone());
+            }
+            self.young.take(slot);
+            return None;
+        }
+        let entry = self.old.entries.get(&slot)?;
+        if !same(&entry.token, token) {
+            return None;
+        }
+        let entry = self.old.take(slot)?;
+        if entry.expires <= now {
+            return None;
+        }
+        let value = entry.value.clone();
+        self.put(slot, entry);
+        Some(value)
+    }
+
+    /// Remembers what a token means, up to its end. One that is larger than half of the bound is not kept.
+    pub fn insert(&mut self, token: &[u8], expires: SystemTime, value: V) {
+        let slot = self.slot(token);
+        self.old.take(slot);
+        self.put(slot, Entry { token: token.into(), expires, value });
+    }
+
+    /// How many tokens it holds.
+    pub fn len(&self) -> usize {
+        self.young.entries.len() + self.old.entries.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes that they count for.
+    pub fn bytes(&self) -> usize {
+        self.young.bytes + self.old.bytes
+    }
+
+    fn put(&mut self, slot: u64, entry: Entry<V>) {
+        let bytes = footprint(entry.token.len());
+        let (most_tokens, most_bytes) = (self.bounds.tokens / 2, self.bounds.bytes / 2);
+        if bytes > most_bytes || most_tokens == 0 {
+            return;
+        }
+        self.young.take(slot);
+        if self.young.entries.len() + 1 > most_tokens || self.young.bytes + bytes > most_bytes {
+            std::mem::swap(&mut self.young, &mut self.old);
+            // Its table is kept: it will be as large again.
+            self.young.entries.clear();
+            self.young.bytes = 0;
+        }
+        self.young.bytes += bytes;
+        self.young.entries.insert(slot, entry);
+    }
+
+    fn slot(&self, token: &[u8]) -> u64 {
+        self.chance.hash_one(&token[token.len().saturating_sub(END)..])
+    }
+}
+
+impl<V> Half<V> {
+    fn take(&mut self, slot: u64) -> Option<Entry<V>> {
+        let entry = self.entries.remove(&slot)?;
+        self.bytes -= footprint(entry.token.len());
+        Some(entry)
+    }
+}
+
+impl<V> Default for Half<V> {
+    fn default() -> Self {
+        Self { entries: HashMap::default(), bytes: 0 }
+    }
+}
+
+impl<V> fmt::Debug for Cache<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cache({} + {} tokens)", self.young.entries.len(), self.old.entries.len())
+    }
+}
+
+fn same(known: &[u8], shown: &[u8]) -> bool {
+    verify_slices_are_equal(known, shown).is_ok()
+}
+
+/// Takes a hash for what it is.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("slots are numbers")
+    }
+
+    fn write_u64(&mut self, slot: u64) {
+        self.0 = slot;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    /// Tokens of one length whose ends differ.
+    fn token(number: usize) -> Vec<u8> {
+        format!("header.claims.{number:032}").into_bytes()
+    }
+
+    fn cache(tokens: usize, bytes: usize) -> Cache<usize> {
+        Cache::new(Bounds { tokens, bytes })
+    }
+
+    #[test]
+    fn a_token_is_found_until_its_end_and_not_a_moment_longer() {
+        let mut cache = cache(10, 1 << 20);
+        cache.insert(&token(1), at(100), 1);
+        assert_eq!(cache.get(&token(1), at(99)), Some(1));
+        assert_eq!(cache.get(&token(1), at(100)), None);
+        assert!(cache.is_empty());
+        assert_eq!(cache.bytes(), 0);
+    }
+
+    #[test]
+    fn the_whole_token_counts_and_not_its_end_alone() {
+        let mut cache = cache(10, 1 << 20);
+        cache.insert(&token(1), at(100), 1);
+        for place in 0..token(1).len() {
+            let mut other = token(1);
+            other[place] ^= 1;
+            assert_eq!(cache.get(&other, at(0)), None, "byte {place}");
+        }
+        let mut longer = b"x".to_vec();
+        longer.extend(token(1));
+        assert_eq!(cache.get(&longer, at(0)), None);
+        assert_eq!(cache.get(b"", at(0)), None);
+        assert_eq!(cache.get(&token(1), at(0)), Some(1));
+    }
+
+    #[test]
+    fn two_tokens_with_one_end_take_turns_in_their_slot() {
+        let mut cache = cache(10, 1 << 20);
+        let (one, other) = ([b"a", &token(1)[..]].concat(), [b"b", &token(1)[..]].concat());
+        cache.insert(&one, at(100), 1);
+        cache.insert(&other, at(100), 2);
+        assert_eq!((cache.get(&one, at(0)), cache.get(&other, at(0)), cache.len()), (None, Some(2), 1));
+    }
+
+    #[test]
+    fn what_is_used_stays_while_others_come_and_go() {
+        let mut cache = cache(10, 1 << 20);
+        cache.insert(&token(0), at(100), 0);
+        for number in 1..1_000 {
+            cache.insert(&token(number), at(100), number);
+            assert_eq!(cache.get(&token(0), at(0)), Some(0), "after {number}");
+            assert!(cache.len() <= 10);
+        }
+    }
+
+    #[test]
+    fn a_token_larger_than_half_of_the_bound_is_not_kept() {
+        let mut cache = cache(10, 2 * footprint(20));
+        cache.insert(&[b'a'; 21], at(100), 1);
+        assert!(cache.is_empty());
+        cache.insert(&[b'a'; 20], at(100), 1);
+        assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn a_token_that_is_known_costs_no_allocation() {
+        let mut cache = Cache::new(Bounds { tokens: 100, bytes: 1 << 20 });
+        let value = std::sync::Arc::new(1);
+        cache.insert(&token(1), at(100), value);
+        let token = token(1);
+        let counted = allocation_counter::measure(|| {
+            for _ in 0..100 {
+                assert!(cache.get(&token, at(0)).is_some());
+            }
+        });
+        assert_eq!(counted.count_total, 0);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_happens_it_keeps_its_bounds_and_never_tells_what_was_not_put_in(
+            tokens in 2_usize..12,
+            bytes in 0_usize..8_000,
+            deeds in prop::collection::vec((0_usize..30, 0_u64..20, any::<bool>()), 0..200),
+        ) {
+            let mut cache = cache(tokens, bytes);
+            let mut last = HashMap::new();
+            for (step, (number, moment, puts)) in deeds.into_iter().enumerate() {
+                if puts {
+                    cache.insert(&token(number), at(moment + 5), step);
+                    last.insert(number, (step, moment + 5));
+                } else if let Some(found) = cache.get(&token(number), at(moment)) {
+                    let (value, end) = last[&number];
+                    prop_assert_eq!(found, value);
+                    prop_assert!(moment < end);
+                }
+                prop_assert!(cache.len() <= tokens && cache.bytes() <= bytes);
+                let held = cache.len() * footprint(token(0).len());
+                prop_assert_eq!(held, cache.bytes());
+            }
+        }
+    }
+}
