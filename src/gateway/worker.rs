@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::{ChildRunner, Engine, Waiting};
 use crate::plan::{Plans, Shared};
 use crate::upstream::Pools;
+use crate::wire::Turn;
 
 /// What a worker is started with.
 pub struct Setup {
@@ -62,6 +63,9 @@ async fn run(setup: Setup, ready: SyncSender<io::Result<()>>) {
     worker.set_runner(Rc::new(ChildRunner(engine.clone())));
     let shard = Shard::start(&shared.control, &worker);
     shared.join_shard(shard.listener());
+    let turn = Turn::of(&worker);
+    let driving =
+        [tokio::task::spawn_local(turn.clone().drive()), tokio::task::spawn_local(turn.alarms().clone().drive())];
     let housekeeping = tokio::task::spawn_local(keep_house(worker.clone(), engine.clone()));
     let connections = TaskTracker::new();
     let mut accepting = Vec::new();
@@ -82,6 +86,7 @@ async fn run(setup: Setup, ready: SyncSender<io::Result<()>>) {
     let _ = ready.send(Ok(()));
     stop.cancelled().await;
     housekeeping.abort();
+    turn.stop();
     for task in accepting {
         let _ = task.await;
     }
@@ -90,6 +95,9 @@ async fn run(setup: Setup, ready: SyncSender<io::Result<()>>) {
     connections.close();
     #[expect(clippy::disallowed_methods, reason = "the end must come though a test's clock stands still")]
     let ended = tokio::time::timeout(DRAIN, connections.wait()).await;
+    for task in driving {
+        task.abort();
+    }
     if ended.is_err() {
         tracing::warn!(
             worker = index,

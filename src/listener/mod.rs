@@ -1,10 +1,8 @@
 //! Addresses that accept connections. Every worker polls every listening socket, and a connection stays on the worker
 //! that took it.
 
-mod driver;
-mod prefix;
-mod pulse;
-mod wire;
+mod http1;
+mod http2;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::pipeline::Engine;
+use crate::wire::Link;
+use http1::{Door, Ended};
 
 /// A listening socket, shared by all workers.
 pub struct Listener {
@@ -74,6 +74,7 @@ impl Listener {
         stop: CancellationToken,
         connections: TaskTracker,
     ) {
+        let door = Rc::new(Door::new(worker.clone(), engine.clone(), self.settings.clone()));
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -82,11 +83,10 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer, permit)) => {
-                    let (worker, engine) = (worker.clone(), engine.clone());
-                    let (settings, stop) = (self.settings.clone(), stop.clone());
+                    let (door, stop) = (door.clone(), stop.clone());
                     connections.spawn_local(async move {
-                        let open = engine.metrics.connection();
-                        driver::connection(worker, engine, &settings, stream, peer, stop).await;
+                        let open = door.engine.metrics.connection();
+                        connection(&door, stream, peer, stop).await;
                         drop((open, permit));
                     });
                 }
@@ -96,6 +96,20 @@ impl Listener {
                     worker.clock.sleep(Duration::from_millis(50)).await;
                 }
             }
+        }
+    }
+}
+
+/// Serves a connection to its end, whatever is spoken on it.
+async fn connection(door: &Rc<Door>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) {
+    let link = Link::new(stream, &door.turn);
+    match http1::serve(door, &link, peer).await {
+        Ended::Closed => {}
+        Ended::Http2 => {
+            let Some((stream, received)) = link.into_stream() else { return };
+            let (worker, engine) = (door.worker.clone(), door.engine.clone());
+            // Boxed, so that a connection of HTTP/1.1 carries none of it.
+            Box::pin(http2::serve(worker, engine, &door.settings, stream, received, peer, stop)).await;
         }
     }
 }

@@ -223,6 +223,9 @@ impl Course {
         if let Some(cap) = route.outbound.gathers(self.exchange()) {
             self.gather(cap).await?;
         }
+        if route.outbound.keeps_deadline() {
+            return route.outbound.call(&worker, self.exchange()).await;
+        }
         let deadline = self.exchange().deadline;
         let call = route.outbound.call(&worker, self.exchange());
         worker.clock.until(deadline, call).await.unwrap_or_else(|_| Err(out_of_time("the service answered")))

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use portolan_exchange::exchange::{Bytes, Exchange, Place, RequestId};
+use portolan_exchange::protocol::Interim;
 use portolan_exchange::worker::Runner;
 use portolan_exchange::{Answer, Fault, LocalBoxFuture, Method, Request, Response, Target, Worker};
 
@@ -34,6 +35,17 @@ pub enum Waiting {
     WhereNeeded,
     /// Every policy is made to wait: the test switch under which the whole suite must pass as well.
     Forced,
+}
+
+/// How a request arrived.
+#[derive(Default)]
+pub struct Arrived {
+    /// Counts its content as it passes.
+    pub bytes: Rc<Bytes>,
+    /// How long its head took to arrive.
+    pub queue: Duration,
+    /// Where an upstream's heads before the answer go.
+    pub interim: Option<Rc<dyn Interim>>,
 }
 
 /// Runs exchanges on one worker.
@@ -57,14 +69,13 @@ impl Engine {
         self.current.borrow_mut().load().clone()
     }
 
-    /// Answers one request. `queue` is how long its head took to arrive. Dropping the future cancels the exchange; a panic in its
+    /// Answers one request. Dropping the future cancels the exchange; a panic in its
     /// own code is an answer too.
     pub async fn serve(
         self: &Rc<Self>,
         worker: &Rc<Worker>,
         mut request: Request,
-        bytes: Rc<Bytes>,
-        queue: Duration,
+        arrived: Arrived,
     ) -> (Response, Option<Tail>) {
         let id = self.next_id();
         let started = worker.clock.now();
@@ -77,8 +88,9 @@ impl Engine {
         let mut exchange = Exchange::new(id, target.route.clone(), request, started);
         exchange.operation = target.operation.clone();
         exchange.path_parameters = parameters;
-        exchange.record.bytes = bytes;
-        exchange.record.queue = queue;
+        exchange.record.bytes = arrived.bytes;
+        exchange.record.queue = arrived.queue;
+        exchange.interim = arrived.interim;
         let mut course = Course::new(self.clone(), worker.clone(), exchange);
         let answer = match guard::guarded(course.travel()).await {
             Ok(answer) => answer,

@@ -1,11 +1,13 @@
 //! Services behind the gateway: the choice of an endpoint, permits, time-outs and pooled connections.
 
+mod call;
 mod hop;
 mod pool;
 mod probe;
 mod returning;
 mod service;
-mod wire;
+mod through;
+mod upload;
 
 pub use pool::Pools;
 pub use probe::HttpProbe;

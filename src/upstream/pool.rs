@@ -6,48 +6,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hyper::client::conn::http1::SendRequest;
 use portolan_exchange::Moment;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::wire::Sent;
-
-/// A connection on which requests can be sent.
-pub type Connection = SendRequest<Sent>;
-
-/// A connection in use, and its call's seat among those of the upstream.
-pub struct Pooled {
-    connection: Connection,
-    _seat: Seat,
-}
+use crate::wire::Link;
 
 /// A place among the calls that an upstream is given at a time, over all workers.
-#[derive(Clone)]
 pub struct Seat {
-    _permit: Rc<OwnedSemaphorePermit>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Seat {
     /// The seat of this permit.
     pub fn of(permit: OwnedSemaphorePermit) -> Self {
-        Self { _permit: Rc::new(permit) }
-    }
-}
-
-impl Pooled {
-    /// A connection that a call uses.
-    pub fn new(connection: Connection, seat: Seat) -> Self {
-        Self { connection, _seat: seat }
-    }
-
-    /// Its sending end.
-    pub fn sender(&mut self) -> &mut Connection {
-        &mut self.connection
-    }
-
-    /// The connection alone; the seat is free.
-    pub fn let_go(self) -> Connection {
-        self.connection
+        Self { _permit: permit }
     }
 }
 
@@ -80,26 +52,33 @@ pub struct Pools {
 }
 
 struct Idle {
-    connection: Connection,
+    link: Rc<Link>,
     until: Moment,
+}
+
+impl Idle {
+    /// Nothing has any business on an idle connection: bytes on it belong to no request, and its end is its end.
+    fn is_usable(&self, now: Moment) -> bool {
+        self.until > now && !self.link.has_news()
+    }
 }
 
 impl Pools {
     /// The connection used last that is still open and was not idle for too long.
-    pub fn take(&self, endpoint: u64, now: Moment) -> Option<Connection> {
+    pub fn take(&self, endpoint: u64, now: Moment) -> Option<Rc<Link>> {
         let mut idle = self.idle.borrow_mut();
         let of_endpoint = idle.get_mut(&endpoint)?;
         while let Some(last) = of_endpoint.pop() {
-            if !last.connection.is_closed() && last.until > now {
-                return Some(last.connection);
+            if last.is_usable(now) {
+                return Some(last.link);
             }
         }
         None
     }
 
     /// Keeps a connection until that moment, unless `bound` of its endpoint are kept already; then the oldest goes.
-    pub fn keep(&self, endpoint: u64, connection: Connection, until: Moment, bound: usize) {
-        if connection.is_closed() || bound == 0 {
+    pub fn keep(&self, endpoint: u64, link: Rc<Link>, until: Moment, bound: usize) {
+        if bound == 0 {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -107,13 +86,13 @@ impl Pools {
         if of_endpoint.len() >= bound {
             of_endpoint.remove(0);
         }
-        of_endpoint.push(Idle { connection, until });
+        of_endpoint.push(Idle { link, until });
     }
 
     /// Closes what was idle for too long, and forgets endpoints to which nothing is kept: also those that left the plan.
     pub fn sweep(&self, now: Moment) {
         self.idle.borrow_mut().retain(|_, of_endpoint| {
-            of_endpoint.retain(|kept| !kept.connection.is_closed() && kept.until > now);
+            of_endpoint.retain(|kept| kept.is_usable(now));
             !of_endpoint.is_empty()
         });
     }

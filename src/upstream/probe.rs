@@ -1,15 +1,15 @@
 //! Asks an endpoint whether it is well.
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::{Either, select};
-use hyper_util::rt::TokioIo;
 use portolan_actors::health::Probe;
-use portolan_exchange::LocalBoxFuture;
+use portolan_exchange::{Fields, LocalBoxFuture, Method, Target};
+use portolan_http1::{self as http1, Asked, Framing, ResponseReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use super::service::{Endpoint, connect};
+use super::service::{Endpoint, LIMITS, connect};
 
 /// A `GET` on a connection of its own: what a pooled connection hides, a fresh one shows.
 pub struct HttpProbe {
@@ -34,25 +34,36 @@ impl Probe for HttpProbe {
         let (host, port, authority) = known.expect("the endpoints probed are those the probe was made for").clone();
         let path = self.path.clone();
         async move {
-            let stream = connect(&host, port).await.map_err(|error| error.to_string())?;
-            let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
-            let (mut sender, connection) = handshake.await.map_err(|error| error.to_string())?;
-            let request = http::Request::get(path)
-                .header("host", &*authority)
-                .header("user-agent", "portolan-health")
-                .header("connection", "close")
-                .body(http_body_util::Empty::<bytes::Bytes>::new())
-                .map_err(|error| error.to_string())?;
-            // The connection lives as long as the question: dropping both closes it.
-            let asking = sender.send_request(request);
-            let (asking, connection) = (pin!(asking), pin!(connection));
-            let response = match select(asking, connection).await {
-                Either::Left((response, _)) => response,
-                Either::Right((_, asking)) => asking.await,
-            };
-            let status = response.map_err(|error| error.to_string())?.status();
-            if status.is_success() { Ok(()) } else { Err(format!("status {}", status.as_u16())) }
+            let mut stream = connect(&host, port).await.map_err(|error| error.to_string())?;
+            let mut fields = Fields::new();
+            fields.push(b"host", authority.as_bytes());
+            fields.push(b"user-agent", b"portolan-health");
+            fields.push(b"connection", b"close");
+            let mut question = Vec::new();
+            http1::write_request(&mut question, &Method::Get, &Target::new(path), &fields, Framing::None);
+            stream.write_all(&question).await.map_err(|error| error.to_string())?;
+            let status = status(&mut stream).await?;
+            if (200..300).contains(&status) { Ok(()) } else { Err(format!("status {status}")) }
         }
         .boxed_local()
+    }
+}
+
+/// The status of the answer; its content is not waited for.
+async fn status(stream: &mut TcpStream) -> Result<u16, String> {
+    let mut reader = ResponseReader::new();
+    let mut received = Vec::with_capacity(1_024);
+    loop {
+        if stream.read_buf(&mut received).await.map_err(|error| error.to_string())? == 0 {
+            return Err("the connection closed before an answer".to_owned());
+        }
+        while let Some((head, consumed)) =
+            reader.read(&received, &LIMITS, Asked::default()).map_err(|refusal| refusal.to_string())?
+        {
+            if head.status >= 200 {
+                return Ok(head.status);
+            }
+            received.drain(..consumed);
+        }
     }
 }

@@ -1,17 +1,12 @@
 //! One service: its endpoints, its breaker, and calls to it.
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{Either, select};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
 use portolan_actors::breaker::{Breaker, Permit, Verdict};
 use portolan_actors::health::{Health, HealthView};
 use portolan_config::snapshot as settings;
@@ -20,14 +15,16 @@ use portolan_exchange::{
     Body, BodyError, Class, Exchange, Fault, FaultKind, LocalBoxFuture, Method, Moment, Request, Response, Upstream,
     Worker,
 };
+use portolan_http1::{Framing, Limits, ResponseHead};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use super::hop;
-use super::pool::{Connection, Pooled, Pools, Seat, Waiting};
+use super::call::{Call, Failed, Timing};
+use super::pool::{Pools, Seat, Waiting};
 use super::returning::{Return, Returning};
-use super::wire::{self, Progress, Sent};
-use crate::wire::{Upgrades, fields_in, strip_hop};
+use super::upload::Upload;
+use super::{hop, through};
+use crate::wire::{Link, Turn, Upgrades, strip_hop};
 
 /// A service behind the gateway. Lives as long as its settings do not change: reloads do not touch it.
 pub struct Service {
@@ -116,17 +113,28 @@ impl Service {
         let endpoint = self.choose().ok_or_else(|| self.no_endpoint())?;
         exchange.record.upstream = Some(self.settings.name.clone());
         exchange.record.endpoint = Some(endpoint.authority.clone());
-        strip_hop(&mut request.fields, Upgrades::Strip);
-        hop::forward(&mut request, exchange.client, &endpoint.authority);
-        request.fields.remove("x-request-id");
-        request.fields.push(b"x-request-id", &exchange.id.digits());
+        self.prepare(exchange, endpoint, &mut request);
         exchange.record.calling = Some(now);
         let attempt = Attempt { permit, worker, deadline: exchange.deadline };
-        let outcome = self.exchange(worker, endpoint, exchange.deadline, request).await;
+        let outcome = self.exchange(worker, endpoint, exchange, request).await;
         attempt.settle(&outcome);
         exchange.record.calling = None;
         exchange.record.upstream_time += worker.clock.now().since(now);
         outcome
+    }
+
+    /// Makes of the request that came the one that goes on.
+    fn prepare(&self, exchange: &Exchange, endpoint: &Endpoint, request: &mut Request) {
+        // The only protocol that is passed through: whatever else a client would like to speak, the service is not asked.
+        request.upgrade = request.upgrade.take().filter(|upgrade| upgrade.protocol() == "websocket");
+        strip_hop(&mut request.fields, Upgrades::Strip);
+        hop::forward(request, exchange.client, &endpoint.authority);
+        request.fields.remove("x-request-id");
+        request.fields.push(b"x-request-id", &exchange.id.digits());
+        if request.upgrade.is_some() {
+            request.fields.push(b"connection", b"upgrade");
+            request.fields.push(b"upgrade", b"websocket");
+        }
     }
 
     /// Sends the request on a connection kept or made, and waits for the head of the response.
@@ -134,98 +142,95 @@ impl Service {
         &self,
         worker: &Rc<Worker>,
         endpoint: &Endpoint,
-        deadline: Moment,
-        request: Request,
+        exchange: &Exchange,
+        mut request: Request,
     ) -> Result<Response, Fault> {
         let pools = worker.local(Pools::default);
-        // Past the deadline of the exchange the whole call is dropped; only an earlier end of its own needs a timer, and a
-        // body that still arrives: who is late with it is told so.
-        let own = worker.clock.now().after(self.settings.timeouts.request);
-        let streams = matches!(request.body, Body::Stream(_));
-        let deadline = if streams { Some(own.min(deadline)) } else { Some(own).filter(|own| *own < deadline) };
-        let seat = self.seat(worker, deadline).await?;
-        let idempotent = is_idempotent(&request.method);
-        let mut message = wire::request_out(request).map_err(|cause| {
-            Fault::new(FaultKind::BadRequest, "the request cannot be passed on as it is").because(cause)
-        })?;
-        if let Some(kept) = pools.take(endpoint.id, worker.clock.now()) {
-            let again = idempotent.then(|| message.body().again()).flatten().map(|body| copy_of(&message, body));
-            let kept = Pooled::new(kept, seat.clone());
-            match self.send(worker, &pools, endpoint, deadline, kept, message).await {
-                Ok(response) => return Ok(response),
-                // The connection was closed while it was idle: nobody has seen the request.
-                Err(Failed::Unsent(unsent)) => message = *unsent,
-                // Closed before the first byte: what is idempotent may be sent once more (RFC 9110, section 9.2.2).
-                Err(Failed::NoAnswer(fault)) => message = again.ok_or(fault)?,
-                Err(Failed::Fault(fault)) => return Err(fault),
+        let now = worker.clock.now();
+        let timeouts = &self.settings.timeouts;
+        let timing = Timing {
+            limit: now.after(timeouts.request).min(exchange.deadline),
+            first_byte: timeouts.first_byte,
+            write: timeouts.write,
+        };
+        let seat = self.seat(worker, timing.limit).await?;
+        let mut body = std::mem::take(&mut request.body);
+        if let Some(kept) = pools.take(endpoint.id, now) {
+            let again = again(&body);
+            let mut call = Call::begin(&kept, &request, body, exchange, &LIMITS, timing);
+            match call.head().await {
+                Ok(head) => {
+                    let upload = call.upload;
+                    return Ok(self.response(&request, endpoint, head, kept, upload, pools, seat));
+                }
+                // Closed while it was idle, or before the first byte of an answer: what is idempotent, and here to be sent, is
+                // sent once more (RFC 9110, section 9.2.2).
+                Err(Failed::NoAnswer(how)) => match again.filter(|_| is_idempotent(&request.method)) {
+                    Some(again) => body = again,
+                    None => return Err(self.failed(endpoint, exchange, timing, &call, Failed::NoAnswer(how))),
+                },
+                Err(failed) => return Err(self.failed(endpoint, exchange, timing, &call, failed)),
             }
         }
-        let fresh = Pooled::new(self.connect(worker, endpoint, deadline).await?, seat);
-        self.send(worker, &pools, endpoint, deadline, fresh, message).await.map_err(|failed| match failed {
-            Failed::Unsent(_) => self.unreachable(endpoint, "the connection closed before the request was sent"),
-            Failed::NoAnswer(fault) | Failed::Fault(fault) => fault,
-        })
+        let fresh = self.connect(worker, endpoint, timing.limit).await?;
+        let mut call = Call::begin(&fresh, &request, body, exchange, &LIMITS, timing);
+        match call.head().await {
+            Ok(head) => {
+                let upload = call.upload;
+                Ok(self.response(&request, endpoint, head, fresh, upload, pools, seat))
+            }
+            Err(failed) => Err(self.failed(endpoint, exchange, timing, &call, failed)),
+        }
     }
 
-    async fn send(
+    #[expect(clippy::too_many_arguments, reason = "all that a call has brought together, handed over once")]
+    fn response(
         &self,
-        worker: &Rc<Worker>,
-        pools: &Rc<Pools>,
+        request: &Request,
         endpoint: &Endpoint,
-        deadline: Option<Moment>,
-        mut connection: Pooled,
-        message: http::Request<Sent>,
-    ) -> Result<Response, Failed> {
-        let progress = message.body().progress();
-        let sending = async {
-            if connection.sender().ready().await.is_err() {
-                return Err(Failed::Unsent(Box::new(message)));
-            }
-            connection.sender().try_send_request(message).await.map_err(|mut error| match error.take_message() {
-                Some(message) => Failed::Unsent(Box::new(message)),
-                None => self.no_answer(endpoint, &error.into_error()),
-            })
-        };
-        // The time for the first byte runs from the end of the request: an upload may take longer than an answer.
-        let late = async {
-            progress.arrived().await;
-            worker.clock.sleep(self.settings.timeouts.first_byte).await;
-        };
-        let answered = {
-            let (sending, late) = (pin!(sending), pin!(late));
-            match within(worker, deadline, select(sending, late)).await {
-                Ok(Either::Left((received, _))) => received,
-                Ok(Either::Right(_)) | Err(_) => Err(Failed::Fault(self.timed_out(endpoint, &progress))),
-            }
-        };
-        let received = answered?;
+        head: ResponseHead,
+        link: Rc<Link>,
+        upload: Upload,
+        pools: Rc<Pools>,
+        seat: Seat,
+    ) -> Response {
+        let ResponseHead { status, mut fields, framing, persistence, .. } = head;
+        strip_hop(&mut fields, Upgrades::Strip);
+        let mut response = Response::new(status);
+        if status == 101 {
+            fields.push(b"connection", b"upgrade");
+            fields.push(b"upgrade", b"websocket");
+            response.fields = fields;
+            response.tunnel = Some(through::tunnel(link, seat, self.settings.timeouts.idle));
+            return response;
+        }
+        response.fields = fields;
+        let idle = self.settings.timeouts.idle;
         let place = Return {
-            pools: pools.clone(),
+            link,
+            upload,
+            persistence,
+            pools,
             endpoint: endpoint.id,
             bound: self.settings.pool.idle_per_worker,
-            idle: self.settings.timeouts.idle,
-            clock: worker.clock.clone(),
-            connection,
-            progress,
+            idle,
+            _seat: seat,
         };
-        Ok(self.response_in(received, place))
-    }
-
-    fn response_in(&self, received: http::Response<Incoming>, place: Return) -> Response {
-        let (head, body) = received.into_parts();
-        let mut response = Response::new(head.status.as_u16());
-        response.fields = fields_in(&head.headers);
-        strip_hop(&mut response.fields, Upgrades::Strip);
-        if http_body::Body::is_end_stream(&body) {
-            place.put();
-        } else {
-            response.body = Body::stream(Returning::new(body, place, self.settings.timeouts.idle));
-        }
+        debug_assert!(request.method != Method::Head || framing == Framing::None, "a HEAD is answered without content");
+        response.body = match whole(&place.link, framing) {
+            Some(bytes) => {
+                let now = place.link.reading.now();
+                // An upload that goes on is not waited for: its answer is complete.
+                place.put(now);
+                Body::whole(bytes)
+            }
+            None => Body::stream(Returning::new(place, framing, LIMITS, idle)),
+        };
         response
     }
 
     /// A place among the calls that this upstream is given at a time; waited for where none is free, by as many as may wait.
-    async fn seat(&self, worker: &Worker, deadline: Option<Moment>) -> Result<Seat, Fault> {
+    async fn seat(&self, worker: &Worker, deadline: Moment) -> Result<Seat, Fault> {
         if let Ok(seat) = self.seats.clone().try_acquire_owned() {
             return Ok(Seat::of(seat));
         }
@@ -238,34 +243,19 @@ impl Service {
         if waiting.count() > pool.pending {
             return Err(full().because(format!("{} calls wait for one already", pool.pending)));
         }
-        let limit = worker.clock.now().after(self.settings.timeouts.connect);
-        let limit = deadline.map_or(limit, |deadline| deadline.min(limit));
+        let limit = worker.clock.now().after(self.settings.timeouts.connect).min(deadline);
         let seat = worker.clock.until(limit, self.seats.clone().acquire_owned()).await.map_err(|Elapsed| full())?;
         Ok(Seat::of(seat.expect("the seats of a service are never closed")))
     }
 
-    async fn connect(
-        &self,
-        worker: &Rc<Worker>,
-        endpoint: &Endpoint,
-        deadline: Option<Moment>,
-    ) -> Result<Connection, Fault> {
-        let limit = worker.clock.now().after(self.settings.timeouts.connect);
-        let limit = deadline.map_or(limit, |deadline| deadline.min(limit));
+    async fn connect(&self, worker: &Rc<Worker>, endpoint: &Endpoint, deadline: Moment) -> Result<Rc<Link>, Fault> {
+        let limit = worker.clock.now().after(self.settings.timeouts.connect).min(deadline);
         let connecting = connect(&endpoint.host, endpoint.port);
-        let stream = match worker.clock.until(limit, connecting).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(self.unreachable(endpoint, error)),
-            Err(_) => return Err(self.unreachable(endpoint, "no connection within its time")),
-        };
-        let handshake =
-            hyper::client::conn::http1::Builder::new().max_headers(MAX_FIELDS).handshake(TokioIo::new(stream));
-        let (sender, connection) = handshake.await.map_err(|error| self.unreachable(endpoint, error))?;
-        tokio::task::spawn_local(async move {
-            // What went wrong is told to whoever waits for the answer; an idle connection that breaks is forgotten.
-            let _ = connection.await;
-        });
-        Ok(sender)
+        match worker.clock.until(limit, connecting).await {
+            Ok(Ok(stream)) => Ok(Link::new(stream, &Turn::of(worker))),
+            Ok(Err(error)) => Err(self.unreachable(endpoint, error)),
+            Err(_) => Err(self.unreachable(endpoint, "no connection within its time")),
+        }
     }
 
     fn circuit_open(&self, retry_after: Duration) -> Fault {
@@ -283,46 +273,80 @@ impl Service {
             .because(format!("{}: {cause}", endpoint.authority))
     }
 
-    fn timed_out(&self, endpoint: &Endpoint, progress: &Progress) -> Fault {
-        if !progress.has_arrived() {
-            return Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time");
-        }
-        Fault::new(FaultKind::UpstreamTimeout, format!("`{}` did not answer in time", self.settings.name))
-            .because(format!("{}: no head of a response within its time", endpoint.authority))
+    fn closed(&self) -> Fault {
+        let name = &self.settings.name;
+        Fault::new(FaultKind::UpstreamBroken, format!("`{name}` closed the connection before it answered"))
     }
 
-    fn no_answer(&self, endpoint: &Endpoint, error: &hyper::Error) -> Failed {
-        let cause = format!("{}: {error}", endpoint.authority);
-        if error.is_parse() {
-            let detail = format!("`{}` answered with what is not HTTP", self.settings.name);
-            return Failed::Fault(Fault::new(FaultKind::UpstreamBroken, detail).because(cause));
+    /// What the caller is told of a call without an answer.
+    fn failed(
+        &self,
+        endpoint: &Endpoint,
+        exchange: &Exchange,
+        timing: Timing,
+        call: &Call<'_>,
+        failed: Failed,
+    ) -> Fault {
+        let name = &self.settings.name;
+        let cause = |what: &dyn std::fmt::Display| format!("{}: {what}", endpoint.authority);
+        match failed {
+            Failed::NoAnswer(how) => self.closed().because(cause(&how)),
+            Failed::CutOff => self.closed().because(cause(&"closed within the head of its answer")),
+            Failed::Panicked(panic) => {
+                Fault::new(FaultKind::Internal, "the gateway failed while it passed this request on").because(panic)
+            }
+            Failed::NotHttp(what) => {
+                Fault::new(FaultKind::UpstreamBroken, format!("`{name}` answered with what is not HTTP"))
+                    .because(cause(&what))
+            }
+            // The body of the request broke off, which is its client's doing and not the upstream's.
+            Failed::Body(error) => {
+                let fault = match error {
+                    BodyError::Broken(_) => Fault::new(FaultKind::MalformedBody, "the body's framing was wrong"),
+                    BodyError::Late => Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time"),
+                    BodyError::Gone | BodyError::TooLarge { .. } => {
+                        Fault::new(FaultKind::ClientGone, "the request broke off before its end")
+                    }
+                };
+                fault.because(cause(&error))
+            }
+            Failed::Late if !call.upload.has_arrived() => {
+                Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time")
+            }
+            Failed::Late if timing.limit == exchange.deadline && call.link.reading.now() >= timing.limit => Fault::new(
+                FaultKind::DeadlineExceeded,
+                "the time for this request was over before the service answered",
+            ),
+            Failed::Late => Fault::new(FaultKind::UpstreamTimeout, format!("`{name}` did not answer in time"))
+                .because(cause(&"no head of a response within its time")),
         }
-        if error.is_user() {
-            // The body of the request broke off, which is its client's doing or ours, and not the upstream's.
-            let body = std::error::Error::source(error).and_then(|source| source.downcast_ref::<BodyError>());
-            let fault = match body {
-                Some(BodyError::Broken(_)) => Fault::new(FaultKind::MalformedBody, "the body's framing was wrong"),
-                Some(BodyError::Late) => Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time"),
-                Some(BodyError::Gone | BodyError::TooLarge { .. }) => {
-                    Fault::new(FaultKind::ClientGone, "the request broke off before its end")
-                }
-                // The task that sends it is gone, which only a panic of the body does.
-                None => Fault::new(FaultKind::Internal, "the gateway failed while it passed this request on"),
-            };
-            return Failed::Fault(fault.because(cause));
-        }
-        let detail = format!("`{}` closed the connection before it answered", self.settings.name);
-        Failed::NoAnswer(Fault::new(FaultKind::UpstreamBroken, detail).because(cause))
     }
 }
 
-// A response with more fields than this is refused as broken.
-const MAX_FIELDS: usize = 128;
+/// What is read of an upstream's answers at most; heads of services are larger than those of clients now and then.
+pub const LIMITS: Limits =
+    Limits { line: 8 << 10, field: 32 << 10, head: 64 << 10, fields: 128, chunk_line: 256, trailers: 16 << 10 };
 
-enum Failed {
-    Unsent(Box<http::Request<Sent>>),
-    NoAnswer(Fault),
-    Fault(Fault),
+/// The whole body, where it is here already.
+fn whole(link: &Link, framing: Framing) -> Option<bytes::Bytes> {
+    match framing {
+        Framing::None | Framing::Length(0) => Some(bytes::Bytes::new()),
+        Framing::Length(length) => {
+            let mut inflow = link.inflow_mut();
+            let length = usize::try_from(length).ok().filter(|length| *length <= inflow.len())?;
+            Some(inflow.take(0..length, length))
+        }
+        Framing::Chunked | Framing::UntilClose => None,
+    }
+}
+
+/// The body once more, where there is none or all of it is here.
+fn again(body: &Body) -> Option<Body> {
+    match body {
+        Body::Empty => Some(Body::Empty),
+        Body::Whole(bytes) => Some(Body::Whole(bytes.clone())),
+        Body::Stream(_) => None,
+    }
 }
 
 impl Upstream for Service {
@@ -355,7 +379,10 @@ impl Attempt<'_> {
         match outcome {
             Ok(response) if response.status < 500 => permit.settle(Verdict::Success),
             Ok(_) => permit.settle(Verdict::Failure),
-            Err(fault) if fault.kind().class() == Class::Upstream => permit.settle(Verdict::Failure),
+            // Time that was over while the service had it says the same.
+            Err(fault) if fault.kind().class() == Class::Upstream || fault.kind() == FaultKind::DeadlineExceeded => {
+                permit.settle(Verdict::Failure);
+            }
             Err(_) => drop(permit),
         }
     }
@@ -369,14 +396,6 @@ impl Drop for Attempt<'_> {
         {
             permit.settle(Verdict::Failure);
         }
-    }
-}
-
-/// Runs a future within a limit, where there is one.
-async fn within<F: Future>(worker: &Worker, limit: Option<Moment>, future: F) -> Result<F::Output, Elapsed> {
-    match limit {
-        Some(limit) => worker.clock.until(limit, future).await,
-        None => Ok(future.await),
     }
 }
 
@@ -396,12 +415,4 @@ pub(super) async fn connect(host: &str, port: u16) -> std::io::Result<TcpStream>
 /// Methods whose request may be sent twice (RFC 9110, section 9.2.2).
 fn is_idempotent(method: &Method) -> bool {
     matches!(method, Method::Get | Method::Head | Method::Put | Method::Delete | Method::Options | Method::Trace)
-}
-
-fn copy_of(message: &http::Request<Sent>, body: Body) -> http::Request<Sent> {
-    let mut copy = http::Request::new(Sent::of(body));
-    *copy.method_mut() = message.method().clone();
-    *copy.uri_mut() = message.uri().clone();
-    *copy.headers_mut() = message.headers().clone();
-    copy
 }

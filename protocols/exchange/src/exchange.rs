@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fault::FaultKind;
+use crate::protocol::Interim;
 use crate::identity::Credential;
 use crate::value::Payload;
 use crate::{Fields, Identity, Moment, Operation, Request, Route, Subscription};
@@ -77,6 +78,8 @@ pub struct Exchange {
     pub limits: Limits,
     /// Header fields that the answer will carry, reply and fault alike.
     pub answer_fields: Fields,
+    /// Where an upstream's heads before the answer go; nowhere where it is `None`.
+    pub interim: Option<Rc<dyn Interim>>,
     /// What policies and protocols left for themselves.
     pub tickets: Tickets,
     /// What will be recorded of it.
@@ -172,6 +175,7 @@ impl Exchange {
             cost: 1,
             limits: Limits::Own,
             answer_fields: Fields::new(),
+            interim: None,
             tickets: Tickets::default(),
             record: Record::default(),
             place: Place::Request,

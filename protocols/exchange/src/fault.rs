@@ -57,6 +57,9 @@ fault_kinds! {
     UnsupportedMediaType "unsupported_media_type" Caller 415 4400 false "The media type is not one the operation takes";
     BodyTooLarge "body_too_large" Caller 413 1009 false "The body is too large";
     HeadTooLarge "head_too_large" Caller 431 1009 false "The header fields are too large";
+    TargetTooLong "target_too_long" Caller 414 4400 false "The request line is too long";
+    ExpectationFailed "expectation_failed" Caller 417 4400 false "What the request expects cannot be met";
+    VersionUnsupported "version_unsupported" Caller 505 4400 false "This version of HTTP is not spoken here";
     RequestTimeout "request_timeout" Caller 408 4408 true "The request did not arrive in time";
     CredentialsMissing "credentials_missing" Caller 401 4401 false "Credentials are needed";
     CredentialsInvalid "credentials_invalid" Caller 401 4401 false "The credentials are not known";

@@ -67,6 +67,12 @@ impl Reply {
     }
 }
 
+/// Where heads go that an upstream sends before its answer's own (RFC 9110, section 15.2): 103 Early Hints, or 100 Continue.
+pub trait Interim {
+    /// Passes one on to the client; nothing where its protocol has none.
+    fn send(&self, status: u16, fields: &Fields);
+}
+
 /// What the inbound protocol found in the request.
 pub enum Described {
     /// One operation, now standing in the exchange.
@@ -130,6 +136,11 @@ pub trait Outbound: Send + Sync {
         None
     }
 
+    /// Whether a call ends by itself at the exchange's deadline, with a fault that says what was late. Otherwise it is dropped then.
+    fn keeps_deadline(&self) -> bool {
+        false
+    }
+
     /// Makes the call, or several. Dropping the future cancels it at the upstream and gives back its permits.
     fn call<'a>(&'a self, worker: &'a Rc<Worker>, exchange: &'a mut Exchange) -> LocalBoxFuture<'a, Answer>;
 }
@@ -141,7 +152,8 @@ pub trait Upstream: Send + Sync {
     fn name(&self) -> &Arc<str>;
 
     /// Sends a request and waits for the head of the response. Hop-by-hop fields are removed on both ways, `Host`,
-    /// `Via` and `X-Forwarded-*` are set, the exchange's record notes endpoint and time. Dropping the future, or later the response's body,
+    /// `Via` and `X-Forwarded-*` are set, the exchange's record notes endpoint and time. Ends at the exchange's deadline at the latest.
+    /// Dropping the future, or later the response's body,
     /// cancels the call.
     ///
     /// # Errors

@@ -50,6 +50,10 @@ impl Outbound for HttpOutbound {
         "http"
     }
 
+    fn keeps_deadline(&self) -> bool {
+        true
+    }
+
     fn call<'a>(&'a self, worker: &'a Rc<Worker>, exchange: &'a mut Exchange) -> LocalBoxFuture<'a, Answer> {
         let Some(target) = self.target(&exchange.route.prefix, &exchange.request.target) else {
             // Never passed on as it is: the upstream would be asked for what this route does not lead to.

@@ -1,13 +1,12 @@
-//! Whether a connection is alive: what it waits for, since when, and when that is too long.
+//! Whether a connection of HTTP/2 is alive: what it waits for, since when, and when that is too long.
 //!
 //! One timer for each connection looks at what the others note here, instead of a timer for every request.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
-use portolan_config::snapshot::Listener as Settings;
 use portolan_exchange::{Clock, Moment};
 
 /// How long a client may take nothing of what is written to it, or send nothing of a body it began. The peers' usual minute.
@@ -17,12 +16,9 @@ pub const STALL: Duration = Duration::from_secs(60);
 pub struct Pulse {
     clock: Clock,
     idle_timeout: Duration,
-    head_timeout: Duration,
-    framed: AtomicBool,
-    // Exchanges under way on this connection: one at most with HTTP/1, one for each stream with HTTP/2.
+    // Exchanges under way on this connection, one for each stream.
     open: AtomicUsize,
     idle_since: Since,
-    head_since: Since,
     write_stalled: Since,
     body_stalled: Since,
 }
@@ -52,10 +48,8 @@ impl Since {
         }
     }
 
-    fn end(&self) -> Option<Moment> {
-        let since = self.get();
+    fn end(&self) {
         self.0.store(Self::NEVER, Relaxed);
-        since
     }
 }
 
@@ -64,8 +58,6 @@ impl Since {
 pub enum Flat {
     /// No request came.
     Idle,
-    /// A head was begun and not ended.
-    Head,
     /// The client takes nothing.
     Write,
     /// The client began a body and sends nothing of it.
@@ -74,33 +66,17 @@ pub enum Flat {
 
 impl Pulse {
     /// A connection that was just accepted.
-    pub fn new(clock: Clock, settings: &Settings) -> Arc<Self> {
+    pub fn new(clock: Clock, idle_timeout: Duration) -> Arc<Self> {
         let pulse = Self {
-            idle_timeout: settings.idle_timeout,
-            head_timeout: settings.head_timeout,
-            framed: AtomicBool::new(false),
+            idle_timeout,
             open: AtomicUsize::new(0),
             idle_since: Since::never(),
-            head_since: Since::never(),
             write_stalled: Since::never(),
             body_stalled: Since::never(),
             clock,
         };
         pulse.idle_since.set(pulse.clock.now());
         Arc::new(pulse)
-    }
-
-    /// From now on what arrives are frames of HTTP/2: bytes between exchanges begin no head.
-    pub fn framed(&self) {
-        self.framed.store(true, Relaxed);
-        self.head_since.end();
-    }
-
-    /// Bytes arrived.
-    pub fn read(&self) {
-        if !self.framed.load(Relaxed) && self.open.load(Relaxed) == 0 {
-            self.head_since.begin(|| self.clock.now());
-        }
     }
 
     /// The client took bytes, or there is nothing to take.
@@ -125,8 +101,7 @@ impl Pulse {
     /// A head is there: an exchange begins, and ends when the beat is dropped.
     pub fn begin(self: &Arc<Self>) -> Beat {
         self.open.fetch_add(1, Relaxed);
-        let waited = self.head_since.end().map(|since| self.clock.now().since(since)).unwrap_or_default();
-        Beat { pulse: self.clone(), waited }
+        Beat { pulse: self.clone() }
     }
 
     /// An exchange ended, its answer handed over.
@@ -142,17 +117,14 @@ impl Pulse {
         let write = self.write_stalled.get().map(|since| (since.after(STALL), Flat::Write));
         let body = self.body_stalled.get().map(|since| (since.after(STALL), Flat::Body));
         let is_quiet = self.open.load(Relaxed) == 0;
-        let quiet = match self.head_since.get() {
-            Some(since) => Some((since.after(self.head_timeout), Flat::Head)),
-            None => self.idle_since.get().map(|since| (since.after(self.idle_timeout), Flat::Idle)),
-        };
-        let quiet = quiet.filter(|_| is_quiet);
+        let idle = self.idle_since.get().map(|since| (since.after(self.idle_timeout), Flat::Idle));
+        let quiet = idle.filter(|_| is_quiet);
         [write, body, quiet].into_iter().flatten().min_by_key(|(moment, _)| *moment)
     }
 
     /// Waits until the connection has waited too long for something.
     pub async fn flat(&self) -> Flat {
-        let shortest = self.head_timeout.min(self.idle_timeout).min(STALL);
+        let shortest = self.idle_timeout.min(STALL);
         loop {
             let now = self.clock.now();
             let next = self.next();
@@ -172,38 +144,11 @@ impl Pulse {
 /// An exchange under way on a connection.
 pub struct Beat {
     pulse: Arc<Pulse>,
-    /// How long its head took from its first byte.
-    pub waited: Duration,
 }
 
 impl Drop for Beat {
     fn drop(&mut self) {
         self.pulse.end();
-    }
-}
-
-#[cfg(test)]
-pub mod testing {
-    use std::time::SystemTime;
-
-    use super::*;
-
-    /// A pulse on a clock that stands still.
-    pub fn pulse() -> Arc<Pulse> {
-        on(&Clock::manual(SystemTime::UNIX_EPOCH))
-    }
-
-    /// A pulse on this clock: 75 seconds of quiet, 10 for a head.
-    pub fn on(clock: &Clock) -> Arc<Pulse> {
-        let settings = Settings {
-            name: "public".into(),
-            address: ([127, 0, 0, 1], 0).into(),
-            max_connections: 1,
-            max_head: 8_192,
-            idle_timeout: Duration::from_secs(75),
-            head_timeout: Duration::from_secs(10),
-        };
-        Pulse::new(clock.clone(), &settings)
     }
 }
 
@@ -214,8 +159,11 @@ mod tests {
 
     use futures_util::FutureExt;
 
-    use super::testing::on as pulse;
     use super::*;
+
+    fn pulse(clock: &Clock) -> Arc<Pulse> {
+        Pulse::new(clock.clone(), Duration::from_secs(75))
+    }
 
     /// After how many whole seconds the pulse is flat, and why.
     fn flat_after(clock: &Clock, pulse: &Pulse) -> (u64, Flat) {
@@ -230,26 +178,10 @@ mod tests {
     }
 
     #[test]
-    fn a_head_has_its_own_time_from_its_first_byte() {
-        let clock = Clock::manual(SystemTime::UNIX_EPOCH);
-        let quiet = pulse(&clock);
-        assert_eq!(flat_after(&clock, &quiet), (75, Flat::Idle));
-        let slow = pulse(&clock);
-        clock.advance(Duration::from_secs(60));
-        slow.read();
-        clock.advance(Duration::from_secs(3));
-        slow.read();
-        assert_eq!(flat_after(&clock, &slow), (7, Flat::Head));
-    }
-
-    #[test]
     fn an_exchange_under_way_is_not_idle_and_one_that_ended_is_from_then_on() {
         let clock = Clock::manual(SystemTime::UNIX_EPOCH);
         let pulse = pulse(&clock);
-        pulse.read();
-        clock.advance(Duration::from_secs(2));
         let beat = pulse.begin();
-        assert_eq!(beat.waited, Duration::from_secs(2));
         let mut flat = pin!(pulse.flat());
         for _ in 0..40 {
             assert_eq!(flat.as_mut().now_or_never(), None);

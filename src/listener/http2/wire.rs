@@ -1,6 +1,5 @@
 //! The seam between the wire library and our own messages, on the client's side.
 
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -13,12 +12,13 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use portolan_exchange::{
     Body, BodyError, BodyStream, Fault, FaultKind, Fields, Frame, Method, Request, Response, Size, Target, Version,
-    exchange, upgrade,
+    exchange,
 };
 
 use super::pulse::{Beat, Pulse};
 use crate::pipeline::Tail;
-use crate::wire::{Upgrades, broken, fields_in, fields_out, frame_in, frame_out, strip_hop};
+use crate::wire::library::{broken, fields_in, fields_out, frame_in, frame_out};
+use crate::wire::{Upgrades, strip_hop};
 
 /// A request that arrived.
 pub struct Arrival {
@@ -26,45 +26,28 @@ pub struct Arrival {
     pub request: Request,
     /// Counts its content as it is read.
     pub counters: Rc<exchange::Bytes>,
-    /// Set when the body was given up before its end.
-    pub unread: Rc<Cell<bool>>,
-    /// The connection to come, where an upgrade was asked for.
-    pub promise: Option<hyper::upgrade::OnUpgrade>,
 }
 
 /// Takes a request from the wire library.
 ///
 /// # Errors
 /// A request that can be read in two ways, or that asks for what is not served.
-pub fn request_in(
-    mut received: http::Request<Incoming>,
-    peer: SocketAddr,
-    pulse: Arc<Pulse>,
-) -> Result<Arrival, Fault> {
+pub fn request_in(received: http::Request<Incoming>, peer: SocketAddr, pulse: Arc<Pulse>) -> Result<Arrival, Fault> {
     let mut fields = fields_in(received.headers());
     let authority = authority(&received, &fields)?;
-    let upgrade = wish(&fields, received.version());
     // Before any policy: what a client lists in `Connection` must not take away what a policy sets.
-    strip_hop(&mut fields, if upgrade.is_some() { Upgrades::Keep } else { Upgrades::Strip });
-    let promise = upgrade.is_some().then(|| hyper::upgrade::on(&mut received));
+    strip_hop(&mut fields, Upgrades::Strip);
     let target = target(received.uri())?;
     let (head, body) = received.into_parts();
-    let version = match head.version {
-        http::Version::HTTP_10 | http::Version::HTTP_09 => Version::Http10,
-        http::Version::HTTP_2 => Version::Http2,
-        _ => Version::Http11,
-    };
     let counters = Rc::new(exchange::Bytes::default());
-    let unread = Rc::new(Cell::new(false));
     let body = if body.is_end_stream() {
         Body::Empty
     } else {
-        let (counters, unread) = (counters.clone(), unread.clone());
-        Body::stream(Received { body, counters, pulse, unread, ended: false })
+        Body::stream(Received { body, counters: counters.clone(), pulse })
     };
-    let request =
-        Request { method: Method::of(head.method.as_str()), target, authority, version, fields, body, peer, upgrade };
-    Ok(Arrival { request, counters, unread, promise })
+    let method = Method::of(head.method.as_str());
+    let request = Request { method, target, authority, version: Version::Http2, fields, body, peer, upgrade: None };
+    Ok(Arrival { request, counters })
 }
 
 /// The host asked for: one, and the same wherever it stands (RFC 9112, section 3.2).
@@ -83,7 +66,6 @@ fn authority(received: &http::Request<Incoming>, fields: &Fields) -> Result<Box<
         (None, Some(host)) => std::str::from_utf8(host)
             .map(Into::into)
             .map_err(|_| Fault::new(FaultKind::BadRequest, "the request's host is not text")),
-        (None, None) if received.version() == http::Version::HTTP_10 => Ok("".into()),
         (None, None) => Err(Fault::new(FaultKind::BadRequest, "the request names no host")),
     }
 }
@@ -96,29 +78,11 @@ fn target(uri: &http::Uri) -> Result<Target, Fault> {
     }
 }
 
-#[derive(Debug)]
-struct Wish(String);
-
-impl upgrade::Upgrading for Wish {
-    fn protocol(&self) -> &str {
-        &self.0
-    }
-}
-
-/// An upgrade of an HTTP/1.1 connection (RFC 9110, section 7.8); other versions have none.
-fn wish(fields: &Fields, version: http::Version) -> Option<Box<dyn upgrade::Upgrading>> {
-    let asked = version == http::Version::HTTP_11 && fields.lists("connection", "upgrade");
-    let protocol = fields.get_str("upgrade").filter(|_| asked)?;
-    Some(Box::new(Wish(protocol.to_ascii_lowercase())))
-}
-
 /// A received body; its bytes are counted as they are read.
 struct Received {
     body: Incoming,
     counters: Rc<exchange::Bytes>,
     pulse: Arc<Pulse>,
-    unread: Rc<Cell<bool>>,
-    ended: bool,
 }
 
 impl BodyStream for Received {
@@ -126,7 +90,6 @@ impl BodyStream for Received {
         let frame = Pin::new(&mut self.body).poll_frame(context);
         self.pulse.body_waits(frame.is_pending());
         let frame = std::task::ready!(frame);
-        self.ended = self.body.is_end_stream() || !matches!(frame, Some(Ok(_)));
         Poll::Ready(match frame {
             None => None,
             Some(Ok(frame)) => Some(frame_in(frame).inspect(|frame| {
@@ -147,7 +110,6 @@ impl BodyStream for Received {
 impl Drop for Received {
     fn drop(&mut self) {
         self.pulse.body_waits(false);
-        self.unread.set(!self.ended);
     }
 }
 

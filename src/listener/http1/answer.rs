@@ -1,0 +1,377 @@
+//! Sends the answer to a request, and says what becomes of the connection.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use portolan_config::snapshot::HalfClose;
+use portolan_exchange::protocol::Interim;
+use portolan_exchange::{Body, BodyError, Fields, Frame, Method, Request, Response, Size, Version};
+use portolan_http1::{self as http1, CHUNK_END, Framing, Persistence};
+
+use super::body::{Arrival, Intake};
+use super::{After, Client};
+use crate::pipeline::{Arrived, Tail};
+use crate::wire::{HIGH_WATER, Link, buffers};
+
+// A client that sends ahead while it waits is read up to here; beyond, nobody looks whether it is still there.
+const AHEAD: usize = 64 * 1024;
+
+/// An exchange's answer on its way to the client.
+pub struct Answering<'a> {
+    client: &'a Client<'a>,
+    intake: Option<Rc<Intake>>,
+    arrived: Cell<Option<Arrived>>,
+    persistence: Persistence,
+    version: Version,
+    is_head: bool,
+    // The client has ended its side, and may still take an answer.
+    half_closed: Cell<bool>,
+}
+
+impl<'a> Answering<'a> {
+    /// The answer to this request, and the request.
+    pub fn new(client: &'a Client<'a>, arrival: Arrival) -> (Self, Request) {
+        let Arrival { request, intake, counters, persistence } = arrival;
+        let interim = Interims { link: client.link.clone(), version: request.version };
+        let arrived = Arrived { bytes: counters, queue: client.queued, interim: Some(Rc::new(interim)) };
+        let answering = Self {
+            client,
+            intake,
+            arrived: Cell::new(Some(arrived)),
+            persistence,
+            version: request.version,
+            is_head: request.method == Method::Head,
+            half_closed: Cell::new(false),
+        };
+        (answering, request)
+    }
+
+    /// How the request arrived; once.
+    pub fn arrived(&self) -> Arrived {
+        self.arrived.take().expect("a request arrives once")
+    }
+
+    /// Ready when the client went away while it waits.
+    pub fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
+        let link = self.client.link;
+        if link.poll_trouble(context).is_ready() {
+            return Poll::Ready(());
+        }
+        // While a body is still to come, whoever reads it meets its end.
+        let reads_on = self.intake.as_ref().is_none_or(|intake| intake.has_ended());
+        if !reads_on || self.half_closed.get() {
+            return Poll::Pending;
+        }
+        while link.inflow().len() < AHEAD {
+            match link.poll_fill(context) {
+                Poll::Ready(Ok(0)) if self.client.door.settings.half_close == HalfClose::Answer => {
+                    self.half_closed.set(true);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => {
+                    link.inflow_mut().cool();
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Sends the response to its last byte.
+    pub async fn send(&self, mut response: Response, tail: Option<Tail>) -> After {
+        if let Some(tunnel) = response.tunnel.take() {
+            return self.upgrade(&response, tunnel);
+        }
+        let content = Content::of(&response, self.is_head, self.version);
+        let announced = self.announced(content);
+        let link = self.client.link;
+        link.queue_head(content.write_head(&response, announced.field(self.version)));
+        let sent = match (content, response.body) {
+            (Content::Framed(framing), body @ Body::Stream(_)) => {
+                self.stream(Streaming { body, framing, tail, ended: false }).await
+            }
+            (Content::Framed(_), Body::Whole(bytes)) => {
+                whole(link, bytes, tail);
+                true
+            }
+            (Content::None, _) | (Content::Framed(_), Body::Empty) => {
+                complete(tail);
+                true
+            }
+        };
+        link.defer();
+        if !sent {
+            // Part of an answer must not look like a whole one.
+            return After::Close;
+        }
+        self.after(announced).await
+    }
+
+    /// Whether the answer says that the connection ends with it.
+    fn announced(&self, content: Content) -> Announced {
+        let door = self.client.door;
+        let is_last = door.settings.max_requests.is_some_and(|most| self.client.served >= most);
+        let given_up = self.intake.as_ref().is_some_and(|intake| intake.is_given_up());
+        let ends = self.persistence == Persistence::Close
+            || is_last
+            || given_up
+            || self.half_closed.get()
+            || door.turn.is_stopping()
+            || content.ends_with_connection();
+        if ends { Announced::Close } else { Announced::KeepAlive }
+    }
+
+    /// What becomes of the connection behind a whole answer.
+    async fn after(&self, announced: Announced) -> After {
+        let unread = self.intake.as_ref().is_some_and(|intake| !intake.has_ended());
+        if unread {
+            return After::Linger;
+        }
+        if announced == Announced::KeepAlive {
+            return After::Reuse;
+        }
+        match poll_fn(|context| self.poll_written(context)).await {
+            Ok(()) => After::Linger,
+            Err(_) => After::Close,
+        }
+    }
+
+    /// Hands the connection over behind the head of the answer.
+    fn upgrade(&self, response: &Response, tunnel: portolan_exchange::upgrade::Tunnel) -> After {
+        let mut head = buffers::head();
+        http1::write_response(&mut head, response.status, &response.fields, Framing::None, None);
+        self.client.link.queue_head(head);
+        self.client.link.defer();
+        After::Upgraded(tunnel)
+    }
+
+    /// Sends a body piece by piece; false when it broke off.
+    async fn stream(&self, mut streaming: Streaming) -> bool {
+        let sent = poll_fn(|context| streaming.poll_send(self, context)).await;
+        self.client.link.writing.clear();
+        sent
+    }
+
+    /// Waits until the client has taken what is queued, as long as it takes something at all.
+    fn poll_written(&self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let link = self.client.link;
+        let before = link.waiting();
+        let drained = link.poll_drained(context);
+        if drained.is_ready() {
+            link.writing.clear();
+            return drained;
+        }
+        if link.waiting() < before || !link.writing.is_set() {
+            link.writing.set(link.writing.now().after(self.client.door.settings.write_timeout));
+        }
+        if link.writing.poll(context).is_ready() {
+            return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
+    }
+}
+
+/// A body on its way to the client.
+struct Streaming {
+    body: Body,
+    framing: Framing,
+    tail: Option<Tail>,
+    ended: bool,
+}
+
+impl Streaming {
+    /// Reads pieces and writes them at once, as long as the client takes them: its pace is that of the reading.
+    fn poll_send(&mut self, answering: &Answering<'_>, context: &mut Context<'_>) -> Poll<bool> {
+        let link = answering.client.link;
+        loop {
+            if link.waiting() >= HIGH_WATER || self.ended {
+                match answering.poll_written(context) {
+                    Poll::Ready(Ok(())) if self.ended => {
+                        complete(self.tail.take());
+                        return Poll::Ready(true);
+                    }
+                    Poll::Ready(Ok(())) => {}
+                    // The exchange ends as one whose client left.
+                    Poll::Ready(Err(_)) => return Poll::Ready(false),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            let polled = catch_unwind(AssertUnwindSafe(|| self.body.poll_frame(context)));
+            let frame = match polled {
+                Ok(Poll::Ready(frame)) => frame,
+                Ok(Poll::Pending) => return self.poll_quiet(answering, context),
+                Err(panic) => {
+                    self.body = Body::Empty;
+                    if let Some(tail) = self.tail.take() {
+                        tail.panicked(&crate::pipeline::panic_text(panic.as_ref()));
+                    }
+                    return Poll::Ready(false);
+                }
+            };
+            match frame {
+                Some(Ok(frame)) => self.queue(link, frame),
+                Some(Err(error)) => {
+                    self.broke(&error);
+                    return Poll::Ready(false);
+                }
+                None => self.end(link, None),
+            }
+        }
+    }
+
+    /// Nothing to send now: what was queued goes out, and the client is watched.
+    fn poll_quiet(&mut self, answering: &Answering<'_>, context: &mut Context<'_>) -> Poll<bool> {
+        match answering.poll_written(context) {
+            Poll::Ready(Err(_)) => return Poll::Ready(false),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        answering.poll_gone(context).map(|()| false)
+    }
+
+    fn queue(&mut self, link: &Link, frame: Frame) {
+        match frame {
+            Frame::Data(data) => {
+                if let Some(tail) = &mut self.tail {
+                    tail.sent(data.len());
+                }
+                if self.framing == Framing::Chunked {
+                    if data.is_empty() {
+                        return;
+                    }
+                    let mut head = buffers::head();
+                    http1::write_chunk_head(&mut head, data.len());
+                    link.queue_head(head);
+                    link.queue_bytes(data);
+                    link.queue_bytes(bytes::Bytes::from_static(CHUNK_END));
+                } else {
+                    link.queue_bytes(data);
+                }
+                if self.body.size() == Size::Exact(0) {
+                    self.end(link, None);
+                }
+            }
+            Frame::Trailers(fields) => self.end(link, Some(&fields)),
+        }
+    }
+
+    fn end(&mut self, link: &Link, trailers: Option<&Fields>) {
+        if !std::mem::replace(&mut self.ended, true) && self.framing == Framing::Chunked {
+            let mut last = buffers::head();
+            http1::write_last_chunk(&mut last, trailers);
+            link.queue_head(last);
+        }
+    }
+
+    fn broke(&mut self, error: &BodyError) {
+        if let Some(tail) = self.tail.take() {
+            tail.broke(error);
+        }
+    }
+}
+
+fn complete(tail: Option<Tail>) {
+    if let Some(tail) = tail {
+        tail.complete();
+    }
+}
+
+fn whole(link: &Link, bytes: bytes::Bytes, tail: Option<Tail>) {
+    if let Some(mut tail) = tail {
+        tail.sent(bytes.len());
+        tail.complete();
+    }
+    link.queue_bytes(bytes);
+}
+
+/// What is said of the connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Announced {
+    KeepAlive,
+    Close,
+}
+
+impl Announced {
+    /// The `Connection` field, where the version does not say it already (RFC 9112, section 9.3).
+    fn field(self, version: Version) -> Option<&'static str> {
+        match (self, version) {
+            (Self::Close, _) => Some("close"),
+            (Self::KeepAlive, Version::Http10) => Some("keep-alive"),
+            (Self::KeepAlive, _) => None,
+        }
+    }
+}
+
+/// How the content of an answer is framed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// There is none on the wire, whatever the head says of it (RFC 9112, section 6.3).
+    None,
+    /// It follows the head.
+    Framed(Framing),
+}
+
+impl Content {
+    fn of(response: &Response, is_head: bool, version: Version) -> Self {
+        if is_head || matches!(response.status, 204 | 304) {
+            return Self::None;
+        }
+        Self::Framed(match (response.body.size(), version) {
+            (Size::Exact(length), _) => Framing::Length(length),
+            (Size::Unknown, Version::Http10) => Framing::UntilClose,
+            (Size::Unknown, _) => Framing::Chunked,
+        })
+    }
+
+    fn ends_with_connection(self) -> bool {
+        self == Self::Framed(Framing::UntilClose)
+    }
+
+    fn write_head(self, response: &Response, connection: Option<&'static str>) -> Vec<u8> {
+        let mut head = buffers::head();
+        let Response { status, fields, body, .. } = response;
+        match (self, body.size()) {
+            (Self::Framed(framing), _) => http1::write_response(&mut head, *status, fields, framing, connection),
+            // A HEAD is told what a GET would get, also where the answer is our own.
+            (Self::None, Size::Exact(length)) if length > 0 && !matches!(*status, 204 | 304) => {
+                http1::write_response(&mut head, *status, fields, Framing::Length(length), connection);
+            }
+            (Self::None, _) => http1::write_response_without_content(&mut head, *status, fields, connection),
+        }
+        head
+    }
+}
+
+/// Heads before the answer's own: 103, and 100 where the upstream gives it.
+struct Interims {
+    link: Rc<Link>,
+    version: Version,
+}
+
+impl Interim for Interims {
+    fn send(&self, status: u16, fields: &Fields) {
+        // HTTP/1.0 knows none (RFC 9110, section 15.2).
+        if self.version == Version::Http10 {
+            return;
+        }
+        let mut head = buffers::head();
+        http1::write_response(&mut head, status, fields, Framing::None, None);
+        self.link.queue_head(head);
+        self.link.defer();
+    }
+}
+
+/// Answers what could not be read, and gives up the connection.
+pub async fn send_refusal(link: &Rc<Link>, response: Response) -> After {
+    let content = Content::of(&response, false, Version::Http11);
+    link.queue_head(content.write_head(&response, Some("close")));
+    if let Body::Whole(bytes) = response.body {
+        link.queue_bytes(bytes);
+    }
+    link.defer();
+    After::Linger
+}

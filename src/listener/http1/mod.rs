@@ -1,0 +1,167 @@
+//! HTTP/1.1 towards clients: one connection, its messages one after the other.
+
+mod answer;
+mod body;
+mod head;
+mod linger;
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use portolan_config::snapshot::{self, Listener as Settings};
+use portolan_exchange::upgrade::Tunnel;
+use portolan_exchange::{Fault, Worker};
+use portolan_http1::{self as http1, Limits, Refusal, RequestHead, RequestReader, Rules};
+
+use crate::pipeline::Engine;
+use crate::wire::{Link, Pipe, Turn};
+use answer::Answering;
+use body::Arrival;
+
+/// What all connections of a listener on one worker share.
+pub struct Door {
+    /// The worker.
+    pub worker: Rc<Worker>,
+    /// Answers requests.
+    pub engine: Rc<Engine>,
+    /// The listener's settings.
+    pub settings: Arc<Settings>,
+    /// Bounds of what is read.
+    pub limits: Limits,
+    /// What is refused by choice.
+    pub rules: Rules,
+    /// The worker's turn.
+    pub turn: Rc<Turn>,
+}
+
+impl Door {
+    /// The door of a listener on this worker.
+    pub fn new(worker: Rc<Worker>, engine: Rc<Engine>, settings: Arc<Settings>) -> Self {
+        let limits = Limits {
+            line: settings.max_request_line,
+            field: settings.max_header,
+            head: settings.max_head,
+            fields: settings.max_headers,
+            ..Limits::default()
+        };
+        let trace = match settings.trace {
+            snapshot::Trace::Refuse => http1::Trace::Refuse,
+            snapshot::Trace::Allow => http1::Trace::Allow,
+        };
+        let turn = Turn::of(&worker);
+        Self { worker, engine, settings, limits, rules: Rules { trace }, turn }
+    }
+}
+
+/// How a connection ended, as far as HTTP/1.1 is spoken on it.
+pub enum Ended {
+    /// It is over.
+    Closed,
+    /// The client speaks HTTP/2: what was received so far is still there.
+    Http2,
+}
+
+/// What becomes of a connection behind an exchange.
+enum After {
+    /// The next message is read.
+    Reuse,
+    /// It is closed, but the client may still be sending: what it sends is read and dropped, so that it can take the answer.
+    Linger,
+    /// It is closed.
+    Close,
+    /// Another protocol takes over.
+    Upgraded(Tunnel),
+}
+
+/// A connection of a client.
+struct Client<'a> {
+    door: &'a Rc<Door>,
+    link: &'a Rc<Link>,
+    peer: SocketAddr,
+    served: u64,
+    // How long the head at hand took to arrive.
+    queued: Duration,
+}
+
+/// Serves a connection to its end. Dropping the future cancels what is under way on it.
+pub async fn serve(door: &Rc<Door>, link: &Rc<Link>, peer: SocketAddr) -> Ended {
+    let mut client = Client { door, link, peer, served: 0, queued: Duration::ZERO };
+    let mut reader = RequestReader::new();
+    loop {
+        let after = match client.next(&mut reader).await {
+            head::Next::Request(head) => {
+                client.served += 1;
+                // Boxed, so that an idle connection holds none of what an exchange needs.
+                Box::pin(client.exchange(*head)).await
+            }
+            head::Next::Refused(fault) => client.refuse(&fault).await,
+            head::Next::Http2 => return Ended::Http2,
+            head::Next::Over => return Ended::Closed,
+        };
+        match after {
+            After::Reuse => {}
+            After::Linger => {
+                linger::linger(link, door.worker.clock.now()).await;
+                return Ended::Closed;
+            }
+            After::Close => return Ended::Closed,
+            After::Upgraded(tunnel) => {
+                tunnel.run(Box::pin(Pipe::new(link.clone()))).await;
+                return Ended::Closed;
+            }
+        }
+    }
+}
+
+impl Client<'_> {
+    /// One request, from its head to the last byte of its answer.
+    async fn exchange(&self, head: RequestHead) -> After {
+        let arrival = Arrival::new(self, head);
+        let (answering, request) = Answering::new(self, arrival);
+        let served = {
+            let mut serving = pin!(self.door.engine.serve(&self.door.worker, request, answering.arrived()));
+            poll_fn(|context| {
+                if let Poll::Ready(served) = serving.as_mut().poll(context) {
+                    return Poll::Ready(Some(served));
+                }
+                answering.poll_gone(context).map(|()| None)
+            })
+            .await
+        };
+        match served {
+            Some((response, tail)) => answering.send(response, tail).await,
+            // Whoever asked is gone; dropping the exchange has cancelled it.
+            None => After::Close,
+        }
+    }
+
+    /// Answers what could not be read as a request; what follows on the connection could be read in more than one way.
+    async fn refuse(&self, fault: &Fault) -> After {
+        let response = self.door.engine.refuse_unread(&self.door.worker, self.peer, fault);
+        answer::send_refusal(self.link, response).await
+    }
+}
+
+/// What a client is told of a head or a body that breaks a rule.
+fn fault_of(refusal: Refusal) -> Fault {
+    use portolan_exchange::FaultKind;
+    let kind = match refusal.status() {
+        405 => FaultKind::MethodNotAllowed,
+        414 => FaultKind::TargetTooLong,
+        417 => FaultKind::ExpectationFailed,
+        431 => FaultKind::HeadTooLarge,
+        501 => FaultKind::NotImplemented,
+        505 => FaultKind::VersionUnsupported,
+        _ => FaultKind::BadRequest,
+    };
+    let fault = Fault::new(kind, refusal.sentence());
+    if kind == FaultKind::MethodNotAllowed {
+        return fault.field("allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    }
+    fault
+}

@@ -1,0 +1,165 @@
+//! A request's body on its way to an upstream.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Poll};
+
+use portolan_exchange::{Body, BodyError, Frame, Method, Moment, Size};
+use portolan_http1::{self as http1, CHUNK_END, Framing};
+
+use crate::wire::{HIGH_WATER, Link, buffers};
+
+/// A request's body on its way to an upstream.
+pub struct Upload {
+    body: Body,
+    framing: Framing,
+    stage: Stage,
+    stall: std::time::Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// More of it is to come.
+    Arriving,
+    /// All of it is queued.
+    Queued,
+    /// All of it is sent.
+    Sent,
+}
+
+/// Why a body was not sent to its end.
+#[derive(Debug)]
+pub enum Broken {
+    /// Its source failed.
+    Source(BodyError),
+    /// The upstream takes nothing more of it; it may have answered already.
+    Refused,
+    /// The upstream takes nothing for too long.
+    Stalled,
+    /// Its source panicked: what it said.
+    Panicked(String),
+}
+
+impl Upload {
+    /// The body of a request of this method, of which the upstream may take nothing for `stall`.
+    pub fn new(body: Body, method: &Method, stall: std::time::Duration) -> Self {
+        let framing = match (&body, body.size()) {
+            // A method that gives content a meaning says that there is none (RFC 9110, section 8.6).
+            (Body::Empty, _) if matches!(method, Method::Post | Method::Put | Method::Patch) => Framing::Length(0),
+            (Body::Empty, _) => Framing::None,
+            (_, Size::Exact(length)) => Framing::Length(length),
+            (_, Size::Unknown) => Framing::Chunked,
+        };
+        Self { body, framing, stage: Stage::Arriving, stall }
+    }
+
+    /// How it is framed.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// Whether all of it was here to be sent.
+    pub fn has_arrived(&self) -> bool {
+        self.stage != Stage::Arriving
+    }
+
+    /// Whether all of it was sent.
+    pub fn is_sent(&self) -> bool {
+        self.stage == Stage::Sent
+    }
+
+    /// Queues a body that is here whole behind its head.
+    pub fn queue_whole(&mut self, link: &Link) {
+        match std::mem::take(&mut self.body) {
+            Body::Empty => self.stage = Stage::Sent,
+            Body::Whole(bytes) => {
+                link.queue_bytes(bytes);
+                self.stage = Stage::Queued;
+            }
+            streaming @ Body::Stream(_) => self.body = streaming,
+        }
+    }
+
+    /// Sends on. Ready when all of it is sent.
+    pub fn poll(&mut self, link: &Link, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        loop {
+            if self.stage == Stage::Sent {
+                return Poll::Ready(Ok(()));
+            }
+            if self.stage == Stage::Queued || link.waiting() >= HIGH_WATER {
+                match self.poll_taken(link, context) {
+                    Poll::Ready(Ok(())) if self.stage == Stage::Queued => self.stage = Stage::Sent,
+                    Poll::Ready(Ok(())) => {}
+                    other => return other,
+                }
+                continue;
+            }
+            // The panic of a body's source must not count for the upstream.
+            let polled = catch_unwind(AssertUnwindSafe(|| self.body.poll_frame(context)));
+            match polled.map_err(|panic| Broken::Panicked(crate::pipeline::panic_text(panic.as_ref()))) {
+                Err(panicked) => {
+                    self.body = Body::Empty;
+                    return Poll::Ready(Err(panicked));
+                }
+                Ok(polled) => match polled {
+                    Poll::Ready(Some(Ok(frame))) => self.queue(link, frame),
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Broken::Source(error))),
+                    Poll::Ready(None) => self.end(link, None),
+                    Poll::Pending => {
+                        return match self.poll_taken(link, context) {
+                            Poll::Ready(Err(broken)) => Poll::Ready(Err(broken)),
+                            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+                        };
+                    }
+                },
+            }
+        }
+    }
+
+    /// Waits until the upstream has taken what is queued.
+    fn poll_taken(&self, link: &Link, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let before = link.waiting();
+        match link.poll_drained(context) {
+            Poll::Ready(taken) => {
+                link.writing.clear();
+                Poll::Ready(taken.map_err(|_| Broken::Refused))
+            }
+            Poll::Pending => {
+                if link.waiting() < before || !link.writing.is_set() {
+                    let now: Moment = link.writing.now();
+                    link.writing.set(now.after(self.stall));
+                }
+                link.writing.poll(context).map(|()| Err(Broken::Stalled))
+            }
+        }
+    }
+
+    fn queue(&mut self, link: &Link, frame: Frame) {
+        match frame {
+            Frame::Data(data) if self.framing == Framing::Chunked => {
+                if !data.is_empty() {
+                    let mut head = buffers::head();
+                    http1::write_chunk_head(&mut head, data.len());
+                    link.queue_head(head);
+                    link.queue_bytes(data);
+                    link.queue_bytes(bytes::Bytes::from_static(CHUNK_END));
+                }
+            }
+            Frame::Data(data) => {
+                link.queue_bytes(data);
+                if self.body.size() == Size::Exact(0) {
+                    self.end(link, None);
+                }
+            }
+            Frame::Trailers(fields) => self.end(link, Some(&fields)),
+        }
+    }
+
+    fn end(&mut self, link: &Link, trailers: Option<&portolan_exchange::Fields>) {
+        if self.framing == Framing::Chunked {
+            let mut last = buffers::head();
+            http1::write_last_chunk(&mut last, trailers);
+            link.queue_head(last);
+        }
+        self.stage = Stage::Queued;
+    }
+}

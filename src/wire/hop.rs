@@ -1,0 +1,81 @@
+//! Removes what belongs to one hop only (RFC 9110, section 7.6.1).
+
+use portolan_exchange::Fields;
+
+/// Fields that speak of the connection they came on.
+const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What becomes of the fields by which an upgrade is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upgrades {
+    /// They go: nobody here upgrades.
+    Strip,
+    /// `Connection` and `Upgrade` stay, for whoever judges the upgrade.
+    Keep,
+}
+
+/// Removes the fields of one hop, and those that `Connection` names.
+pub fn strip_hop(fields: &mut Fields, upgrades: Upgrades) {
+    let named: Vec<Vec<u8>> = fields
+        .get_all("connection")
+        .flat_map(|value| value.split(|byte| *byte == b','))
+        .map(|token| token.trim_ascii().to_vec())
+        .filter(|token| !token.is_empty())
+        .collect();
+    let stays = |name: &[u8]| {
+        upgrades == Upgrades::Keep
+            && (name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"upgrade"))
+    };
+    fields.retain(|name, _| {
+        let of_one_hop = HOP_BY_HOP.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+        stays(name) || (!of_one_hop && !named.iter().any(|token| name.eq_ignore_ascii_case(token)))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upgrade_request() -> Fields {
+        let mut fields = Fields::new();
+        let all = [
+            ("Connection", "upgrade, X-Secret"),
+            ("X-Secret", "1"),
+            ("TE", "trailers"),
+            ("Accept", "a"),
+            ("Upgrade", "b"),
+        ];
+        for (name, value) in all {
+            fields.add(name, value).unwrap();
+        }
+        fields
+    }
+
+    fn names(fields: &Fields) -> Vec<&[u8]> {
+        fields.iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn fields_of_one_hop_and_those_connection_names_do_not_go_on() {
+        let mut fields = upgrade_request();
+        strip_hop(&mut fields, Upgrades::Strip);
+        assert_eq!(names(&fields), [b"Accept"]);
+    }
+
+    #[test]
+    fn an_upgrade_keeps_the_fields_that_ask_for_it() {
+        let mut fields = upgrade_request();
+        strip_hop(&mut fields, Upgrades::Keep);
+        assert_eq!(names(&fields), [&b"Connection"[..], b"Accept", b"Upgrade"]);
+    }
+}

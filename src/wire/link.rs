@@ -1,0 +1,333 @@
+//! One TCP connection of a worker: what was received and not taken, what waits to be sent, and until when.
+//!
+//! Sends are put off to the end of the turn, so that a burst of messages is read, handled and sent as three runs of the same
+//! work instead of one long zigzag; what does not fit into the system's buffer then is sent when there is room.
+
+use std::cell::{Cell, Ref, RefCell, RefMut};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+
+use super::alarms::{Alarm, remember};
+use super::buffers;
+use super::inflow::Inflow;
+use super::turn::Turn;
+
+/// What may wait to be sent before whoever makes more of it waits, too.
+pub const HIGH_WATER: usize = 128 * 1024;
+
+/// One TCP connection of a worker.
+pub struct Link {
+    stream: TcpStream,
+    inflow: RefCell<Inflow>,
+    outflow: RefCell<Outflow>,
+    // Whoever wants to know that nothing waits any more, or that it cannot be sent.
+    watcher: RefCell<Option<Waker>>,
+    watched: Cell<Watched>,
+    turn: Rc<Turn>,
+    /// Until when something must have arrived.
+    pub reading: Alarm,
+    /// Until when something must have been taken.
+    pub writing: Alarm,
+}
+
+/// What the watcher of the outflow waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watched {
+    Trouble,
+    Drained,
+}
+
+/// What waits to be sent.
+#[derive(Default)]
+struct Outflow {
+    pieces: VecDeque<Piece>,
+    len: usize,
+    state: State,
+}
+
+/// Where the outflow stands.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing waits, or what waits is not due yet.
+    #[default]
+    Open,
+    /// It is in the turn's list.
+    Deferred,
+    /// The system takes no more now.
+    Blocked,
+    /// It takes nothing any more.
+    Failed(io::ErrorKind),
+}
+
+enum Piece {
+    Head(Vec<u8>, usize),
+    Body(Bytes),
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Head(head, sent) => &head[*sent..],
+            Self::Body(bytes) => bytes,
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Self::Head(_, sent) => *sent += count,
+            Self::Body(bytes) => bytes.advance(count),
+        }
+    }
+}
+
+impl Link {
+    /// A connection that was accepted or opened.
+    pub fn new(stream: TcpStream, turn: &Rc<Turn>) -> Rc<Self> {
+        Rc::new(Self {
+            stream,
+            inflow: RefCell::default(),
+            outflow: RefCell::default(),
+            watcher: RefCell::default(),
+            watched: Cell::new(Watched::Trouble),
+            reading: turn.alarms().alarm(),
+            writing: turn.alarms().alarm(),
+            turn: turn.clone(),
+        })
+    }
+
+    /// What was received and not taken.
+    pub fn inflow(&self) -> Ref<'_, Inflow> {
+        self.inflow.borrow()
+    }
+
+    /// What was received and not taken, to take of it. Never held across a wait.
+    pub fn inflow_mut(&self) -> RefMut<'_, Inflow> {
+        self.inflow.borrow_mut()
+    }
+
+    /// Waits for more bytes and reads them once: their number, 0 at the end. No buffer is taken before they are there.
+    pub fn poll_fill(&self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_read_ready(context))?;
+            match self.inflow.borrow_mut().fill(|room| self.stream.try_read(room)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return Poll::Ready(read),
+            }
+        }
+    }
+
+    /// Whether anything at all can be read now, its end included, as far as the system has told: costs no system call where
+    /// it has not.
+    pub fn has_news(&self) -> bool {
+        if self.inflow.borrow().len() > 0 {
+            return true;
+        }
+        let mut byte = [0];
+        !matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Queues a head; its buffer comes from [`buffers::head`] and goes back there.
+    pub fn queue_head(&self, head: Vec<u8>) {
+        self.queue(Piece::Head(head, 0));
+    }
+
+    /// Queues bytes behind what waits already.
+    pub fn queue_bytes(&self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.queue(Piece::Body(bytes));
+        }
+    }
+
+    fn queue(&self, piece: Piece) {
+        let mut outflow = self.outflow.borrow_mut();
+        if let State::Failed(_) = outflow.state {
+            return;
+        }
+        outflow.len += piece.bytes().len();
+        outflow.pieces.push_back(piece);
+    }
+
+    /// How many bytes wait to be sent.
+    pub fn waiting(&self) -> usize {
+        self.outflow.borrow().len
+    }
+
+    /// Lets what is queued be sent at the end of the turn.
+    pub fn defer(self: &Rc<Self>) {
+        {
+            let mut outflow = self.outflow.borrow_mut();
+            if outflow.state != State::Open || outflow.pieces.is_empty() {
+                return;
+            }
+            outflow.state = State::Deferred;
+        }
+        self.turn.defer(self);
+    }
+
+    /// Sends what was put off, at the end of the turn.
+    pub(super) fn send_deferred(&self) {
+        let state = {
+            let mut outflow = self.outflow.borrow_mut();
+            if outflow.state == State::Deferred {
+                outflow.state = State::Open;
+                self.write(&mut outflow);
+            }
+            outflow.state
+        };
+        if state != State::Open || self.watched.get() == Watched::Drained {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(watcher) = self.watcher.borrow_mut().take() {
+            watcher.wake();
+        }
+    }
+
+    /// Waits until everything queued is sent, and sends it now if it was not.
+    pub fn poll_drained(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut outflow = self.outflow.borrow_mut();
+        if outflow.state == State::Deferred {
+            outflow.state = State::Open;
+        }
+        loop {
+            match outflow.state {
+                State::Failed(kind) => return Poll::Ready(Err(kind.into())),
+                State::Open if outflow.pieces.is_empty() => return Poll::Ready(Ok(())),
+                State::Open | State::Deferred => self.write(&mut outflow),
+                State::Blocked => {
+                    if self.stream.poll_write_ready(context)?.is_pending() {
+                        self.watched.set(Watched::Drained);
+                        remember(&self.watcher, context);
+                        return Poll::Pending;
+                    }
+                    outflow.state = State::Open;
+                }
+            }
+        }
+    }
+
+    /// Ready with an error as soon as what is queued cannot be sent; what can be is sent meanwhile.
+    pub fn poll_trouble(&self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let state = self.outflow.borrow().state;
+        match state {
+            State::Open => Poll::Pending,
+            State::Deferred => {
+                self.watched.set(Watched::Trouble);
+                remember(&self.watcher, context);
+                Poll::Pending
+            }
+            State::Blocked | State::Failed(_) => match ready!(self.poll_drained(context)) {
+                Ok(()) => Poll::Pending,
+                Err(error) => Poll::Ready(error),
+            },
+        }
+    }
+
+    /// Writes until nothing waits or the system takes no more.
+    fn write(&self, outflow: &mut Outflow) {
+        // More pieces than this are rare, and the next call takes them.
+        const PIECES: usize = 16;
+        while !outflow.pieces.is_empty() {
+            let mut slices = [IoSlice::new(&[]); PIECES];
+            let mut count = 0;
+            for (slice, piece) in slices.iter_mut().zip(&outflow.pieces) {
+                *slice = IoSlice::new(piece.bytes());
+                count += 1;
+            }
+            let written = match &slices[..count] {
+                [one] => self.stream.try_write(one),
+                many => self.stream.try_write_vectored(many),
+            };
+            match written {
+                Ok(count) => outflow.sent(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    outflow.state = State::Blocked;
+                    return;
+                }
+                Err(error) => {
+                    outflow.pieces.clear();
+                    outflow.len = 0;
+                    outflow.state = State::Failed(error.kind());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads past what was received, straight into the reader's room.
+    pub(super) fn poll_read(&self, context: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.stream.poll_read_ready(context))?;
+            match self.stream.try_read(room.initialize_unfilled()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(count) => {
+                    room.advance(count);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+
+    /// Writes as much as the system takes, past the queue, which is empty.
+    pub(super) fn poll_write(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
+    }
+
+    /// Writes as much as the system takes, past the queue, which is empty.
+    pub(super) fn poll_write_vectored(
+        &self,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(context))?;
+            match self.stream.try_write_vectored(parts) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
+    /// Tells the other end that nothing more will be sent.
+    pub fn shut_down(&self) {
+        // An error means that there is nobody to tell any more.
+        let _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Lets go of the connection: the stream and what was received of it. Only its last holder can.
+    pub fn into_stream(self: Rc<Self>) -> Option<(TcpStream, Vec<u8>)> {
+        let link = Rc::into_inner(self)?;
+        Some((link.stream, link.inflow.into_inner().bytes().to_vec()))
+    }
+}
+
+impl Outflow {
+    fn sent(&mut self, mut count: usize) {
+        self.len -= count;
+        while count > 0 {
+            let Some(first) = self.pieces.front_mut() else { return };
+            let len = first.bytes().len();
+            if count < len {
+                first.advance(count);
+                return;
+            }
+            count -= len;
+            if let Some(Piece::Head(head, _)) = self.pieces.pop_front() {
+                buffers::give_back(head);
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Connections as a worker holds them: received bytes and bytes to be sent, time-outs, and the end of the turn. What HTTP/2's
+//! library needs of our messages stands in [`library`].
+
+mod alarms;
+pub mod buffers;
+mod hop;
+mod inflow;
+pub mod library;
+mod link;
+mod pipe;
+mod turn;
+
+pub use hop::{Upgrades, strip_hop};
+pub use link::{HIGH_WATER, Link};
+pub use pipe::Pipe;
+pub use turn::Turn;
