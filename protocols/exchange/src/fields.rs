@@ -1,6 +1,7 @@
 //! Header fields: a flat list of names and values over shared bytes, in the order received, found without regard to case.
 
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -28,7 +29,69 @@ struct Entry {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
     Received,
+    /// Received, and written there as a whole line of HTTP/1: `name: value`, then CRLF.
+    ReceivedLine,
     LaidOver,
+}
+
+/// The places of a head's fields, noted while it is read: [`Fields::received`] lays them over its bytes once these are
+/// complete. Places count from the first byte of what will be given there.
+#[derive(Default)]
+pub struct Spans {
+    entries: Vec<Entry>,
+    /// Where the last field ends, its CRLF included.
+    reach: usize,
+}
+
+impl Spans {
+    /// No places; allocates nothing.
+    pub const fn new() -> Self {
+        Self { entries: Vec::new(), reach: 0 }
+    }
+
+    /// Notes a field.
+    pub fn push(&mut self, name: Range<usize>, value: Range<usize>) {
+        self.reach = self.reach.max(name.end).max(value.end);
+        self.note(name, value, Origin::Received);
+    }
+
+    /// Notes a field that stands there as `name: value` with one space, followed by CRLF: written again, it is copied as
+    /// it stands, together with its neighbours ([`Fields::write_lines`]). Whoever says so of other bytes breaks that head.
+    pub fn push_line(&mut self, name: Range<usize>, value: Range<usize>) {
+        debug_assert_eq!(name.end + 2, value.start, "a line is `name: value`");
+        self.reach = self.reach.max(value.end + 2);
+        self.note(name, value, Origin::ReceivedLine);
+    }
+
+    /// How many fields were noted.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no field was noted.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn note(&mut self, name: Range<usize>, value: Range<usize>, origin: Origin) {
+        if self.entries.capacity() == 0 {
+            // Most heads have fewer fields: one allocation for all of them.
+            self.entries.reserve(16);
+        }
+        self.entries.push(Entry {
+            name_at: narrow(name.start),
+            name_len: narrow(name.len()),
+            value_at: narrow(value.start),
+            value_len: narrow(value.len()),
+            origin,
+        });
+    }
+}
+
+impl fmt::Debug for Spans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Spans({})", self.entries.len())
+    }
 }
 
 impl Fields {
@@ -47,8 +110,17 @@ impl Fields {
         Self { received, laid_over: Vec::new(), entries: Vec::with_capacity(16) }
     }
 
+    /// A list over the bytes of a received head whose fields were noted while it was read; nothing is copied. Places
+    /// outside of the bytes are a defect of the caller and panic.
+    pub fn received(received: Bytes, spans: Spans) -> Self {
+        assert!(spans.reach <= received.len(), "a field's span lies within the received head");
+        debug_assert!(spans.entries.iter().all(|entry| entry.origin != Origin::ReceivedLine
+            || is_line(&received, entry.name_at as usize + entry.name_len as usize, *entry)));
+        Self { received, laid_over: Vec::new(), entries: spans.entries }
+    }
+
     /// Adds a field by its place in the received bytes. Spans outside of them are a defect of the caller and panic.
-    pub fn push_span(&mut self, name: std::ops::Range<usize>, value: std::ops::Range<usize>) {
+    pub fn push_span(&mut self, name: Range<usize>, value: Range<usize>) {
         assert!(
             name.end <= self.received.len() && value.end <= self.received.len(),
             "a field's span lies within the received head"
@@ -173,6 +245,35 @@ impl Fields {
         self.append(other);
     }
 
+    /// Writes the fields whose names `keep` takes as lines of HTTP/1, each ended by CRLF. Neighbours that were received as
+    /// such lines are copied as one piece.
+    pub fn write_lines(&self, out: &mut Vec<u8>, mut keep: impl FnMut(&[u8]) -> bool) {
+        let mut run = 0..0;
+        for entry in &self.entries {
+            let name = self.name(*entry);
+            if !keep(name) {
+                continue;
+            }
+            if entry.origin == Origin::ReceivedLine {
+                let line = entry.name_at as usize..entry.value_at as usize + entry.value_len as usize + 2;
+                if line.start == run.end {
+                    run.end = line.end;
+                } else {
+                    out.extend_from_slice(&self.received[run]);
+                    run = line;
+                }
+                continue;
+            }
+            out.extend_from_slice(&self.received[run]);
+            run = 0..0;
+            out.extend_from_slice(name);
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(self.value(*entry));
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(&self.received[run]);
+    }
+
     fn position(&self, name: &str) -> Option<usize> {
         let name = name.as_bytes();
         self.entries
@@ -196,7 +297,7 @@ impl Fields {
 
     fn bytes(&self, origin: Origin) -> &[u8] {
         match origin {
-            Origin::Received => &self.received,
+            Origin::Received | Origin::ReceivedLine => &self.received,
             Origin::LaidOver => &self.laid_over,
         }
     }
@@ -250,6 +351,11 @@ fn check(name: &[u8], value: &[u8]) -> Result<(), InvalidField> {
         return Err(InvalidField::Value);
     }
     Ok(())
+}
+
+fn is_line(received: &[u8], name_end: usize, entry: Entry) -> bool {
+    let value_end = entry.value_at as usize + entry.value_len as usize;
+    received.get(name_end..name_end + 2) == Some(b": ") && received.get(value_end..value_end + 2) == Some(b"\r\n")
 }
 
 // Heads are bounded far below 4 GiB by the listener.
@@ -312,6 +418,48 @@ mod tests {
 
     fn lines(fields: &Fields) -> Vec<String> {
         fields.iter().map(|(n, v)| format!("{}={}", String::from_utf8_lossy(n), String::from_utf8_lossy(v))).collect()
+    }
+
+    /// As a reader of HTTP/1 would note them.
+    fn lines_of(head: &'static str) -> Fields {
+        let mut spans = Spans::new();
+        let mut at = 0;
+        for line in head.split_inclusive("\r\n") {
+            let colon = at + line.find(':').unwrap();
+            let end = at + line.trim_end().len();
+            if line.contains(": ") {
+                spans.push_line(at..colon, colon + 2..end);
+            } else {
+                spans.push(at..colon, colon + 1..end);
+            }
+            at += line.len();
+        }
+        Fields::received(Bytes::from_static(head.as_bytes()), spans)
+    }
+
+    #[test]
+    fn lines_leave_as_they_came_with_what_was_laid_over_them_in_its_place() {
+        let mut fields = lines_of("A: 1\r\nB: 2\r\nC:3\r\nD: 4\r\nE: 5\r\n");
+        let written = |fields: &Fields, without: &[u8]| {
+            let mut out = b"-".to_vec();
+            fields.write_lines(&mut out, |name| name != without);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(&fields, b""), "-A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\n");
+        assert_eq!(written(&fields, b"D"), "-A: 1\r\nB: 2\r\nC: 3\r\nE: 5\r\n");
+        fields.set("b", "9").unwrap();
+        fields.remove("a");
+        fields.add("F", "").unwrap();
+        assert_eq!(written(&fields, b"C"), "-b: 9\r\nD: 4\r\nE: 5\r\nF: \r\n");
+        assert_eq!(written(&Fields::new(), b""), "-");
+    }
+
+    #[test]
+    #[should_panic(expected = "within the received head")]
+    fn a_span_outside_of_the_head_is_a_defect() {
+        let mut spans = Spans::new();
+        spans.push(0..1, 3..9);
+        let _ = Fields::received(Bytes::from_static(b"a: 1"), spans);
     }
 
     #[test]
