@@ -4,9 +4,11 @@
 //! consequence to the operator, not the code's workings to us.
 
 mod api;
+mod cors;
 mod limit;
 mod listener;
 mod people;
+mod sanitise;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -14,9 +16,11 @@ use std::net::SocketAddr;
 use indexmap::IndexMap;
 
 pub use api::{Api, GraphQlLimits, GraphQlPair, Operation, Route, Sessions, Validate};
+pub use cors::Cors;
 pub use limit::{Counts, HeaderEdits, HeaderRules, Per, RateLimit};
 pub use listener::{Believed, ExpectContinue, HalfClose, Limits, Listener, ProxyProtocol, Trace};
 pub use people::{ApiKey, Consumer, Identity, Key, Plan, Subscription};
+pub use sanitise::{ReplaceErrors, Sanitise};
 pub use upstream::{Balance, Breaker, Broker, Health, HostSent, Kafka, Pool, Ring, Timeouts, Told, Upstream};
 
 use crate::diagnostic::Diagnostics;

@@ -2,10 +2,12 @@
 //! is checked.
 
 mod api;
+mod cors;
 mod limit;
 mod listener;
 mod people;
 mod route;
+mod sanitise;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -80,7 +82,7 @@ impl<'a> Resolver<'a> {
         let places = Places::of(&document);
         self.addresses(&document);
         self.contradictions(&document);
-        let listeners = each(document.listeners, listener::listener);
+        let listeners = self.listeners(document.listeners);
         let admin = self.admin(document.admin);
         let to = match document.access_log.to {
             LogTarget::File(path) => LogTarget::File(beside(self.file, &path)),

@@ -4,7 +4,9 @@
 //! ([`crate::diff`]) and made runnable by others.
 
 mod cidr;
+mod cors;
 mod listener;
+mod sanitise;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,11 +16,13 @@ use std::time::{Duration, SystemTime};
 use indexmap::{IndexMap, IndexSet};
 
 pub use crate::document::{
-    Balance, Believed, Breaker, Counts, ExpectContinue, GraphQlLimits, HalfClose, HeaderEdits, HeaderRules,
-    Health, HostSent, Kafka, Limits, Per, Pool, ProxyProtocol, Ring, Sessions, Timeouts, Told, Trace, Validate,
+    Balance, Believed, Breaker, Counts, ExpectContinue, GraphQlLimits, HalfClose, HeaderEdits, HeaderRules, Health,
+    HostSent, Kafka, Limits, Per, Pool, ProxyProtocol, ReplaceErrors, Ring, Sessions, Timeouts, Told, Trace, Validate,
 };
 pub use cidr::Cidr;
+pub use cors::{Cors, Origin};
 pub use listener::Listener;
+pub use sanitise::{HeaderPattern, Sanitise};
 
 use crate::diagnostic::{Diagnostics, Place};
 use crate::secret::Secret;
@@ -220,6 +224,10 @@ pub struct Api {
     pub rate_limits: Vec<RateLimit>,
     /// Changes to heads on their way.
     pub headers: HeaderRules,
+    /// Which pages of other origins may call; absent leaves it to the listener, or else to the upstream.
+    pub cors: Option<Cors>,
+    /// What of an upstream's answers is kept from callers; absent means nothing.
+    pub sanitise: Option<Sanitise>,
     /// Bytes of a body that is gathered, because it is checked or translated.
     pub max_body: usize,
     /// How long an operation may take, up to the head of the answer.
@@ -368,6 +376,10 @@ pub struct Route {
     pub rate_limits: Vec<RateLimit>,
     /// Changes to heads on their way.
     pub headers: HeaderRules,
+    /// Which pages of other origins may call; absent leaves it to the listener, or else to the upstream.
+    pub cors: Option<Cors>,
+    /// What of an upstream's answers is kept from callers; absent means nothing.
+    pub sanitise: Option<Sanitise>,
     /// How long a request may take, up to the head of the answer.
     pub deadline: Duration,
     /// A literal prefix of the path that the upstream does not see.

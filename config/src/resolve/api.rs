@@ -69,7 +69,9 @@ impl Resolver<'_> {
         let caller = Caller::of_api(&api.authenticate);
         let rate_limits = self.limits(std::mem::take(&mut api.rate_limit), caller);
         let authenticate = self.identities_named(&api.authenticate);
+        let cors = self.cors(api.cors.take(), Some(&api.headers));
         let kind = self.kind(&mut api, &place, caller)?;
+        let sanitise = self.sanitise(api.sanitise.take());
         Some(Api {
             name: name.clone(),
             version: api.version,
@@ -79,6 +81,8 @@ impl Resolver<'_> {
             authenticate,
             rate_limits,
             headers: api.headers,
+            cors,
+            sanitise,
             max_body: api.max_body,
             deadline: api.deadline,
             place,
@@ -124,9 +128,10 @@ impl Resolver<'_> {
         fn place<T>(placed: &Option<Placed<T>>) -> Option<Place> {
             placed.as_ref().map(|placed| placed.place.clone())
         }
-        let keys: [(&str, Option<Place>, &[Contract]); 8] = [
+        let keys: [(&str, Option<Place>, &[Contract]); 9] = [
             ("upstream", place(&api.upstream), &[OpenApi, GraphQl]),
             ("broker", place(&api.broker), &[AsyncApi]),
+            ("sanitise", place(&api.sanitise), &[OpenApi, GraphQl]),
             ("validate", place(&api.validate), &[OpenApi]),
             ("strip_path", place(&api.strip_path), &[OpenApi]),
             ("upstream_path", place(&api.upstream_path), &[OpenApi, GraphQl]),
