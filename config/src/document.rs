@@ -5,6 +5,7 @@
 
 mod api;
 mod cors;
+mod jwt;
 mod limit;
 mod listener;
 mod people;
@@ -17,6 +18,7 @@ use indexmap::IndexMap;
 
 pub use api::{Api, GraphQlLimits, GraphQlPair, Operation, Route, Sessions, Validate};
 pub use cors::Cors;
+pub use jwt::{Algorithm, Jwt, TokenCache, TokenFailures};
 pub use limit::{Counts, HeaderEdits, HeaderRules, Per, RateLimit};
 pub use listener::{Believed, ExpectContinue, HalfClose, Limits, Listener, ProxyProtocol, Trace};
 pub use people::{ApiKey, Consumer, Identity, Key, Plan, Subscription};
@@ -85,7 +87,7 @@ settings! {
 /// Reads a tree as a document. Where something was told, parts of the document are stand-ins.
 pub(crate) fn read(tree: &Tree, env: &Env<'_>) -> (Document, Diagnostics) {
     let mut reader = Reader::new(tree.file().clone(), env);
-    reader.declare(tree.root(), &["upstreams", "brokers", "identity", "plans", "apis"]);
+    reader.declare(tree.root(), &["upstreams", "brokers", "identity", "plans", "apis", "consumers"]);
     let document = Document::read(tree.root(), &mut reader).unwrap_or_else(Document::blank);
     (document, reader.finish())
 }

@@ -3,6 +3,7 @@
 
 mod api;
 mod cors;
+mod jwt;
 mod limit;
 mod listener;
 mod people;
@@ -89,7 +90,7 @@ impl<'a> Resolver<'a> {
             to => to,
         };
         let access_log = AccessLog { to, queue: document.access_log.queue };
-        self.identities = each(document.identity, people::identity);
+        self.identities = self.identities(document.identity);
         self.upstreams = document.upstreams.into_iter().map(|(name, entry)| self.upstream(name, entry)).collect();
         self.brokers = each(document.brokers, broker);
         self.plans = document.plans.into_iter().map(|(name, entry)| self.plan(name, entry)).collect();

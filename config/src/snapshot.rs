@@ -5,6 +5,7 @@
 
 mod cidr;
 mod cors;
+mod jwt;
 mod listener;
 mod sanitise;
 
@@ -21,6 +22,7 @@ pub use crate::document::{
 };
 pub use cidr::Cidr;
 pub use cors::{Cors, Origin};
+pub use jwt::{Algorithm, Jwt, TokenCache, TokenFailures};
 pub use listener::Listener;
 pub use sanitise::{HeaderPattern, Sanitise};
 
@@ -67,10 +69,14 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Every file whose change makes this snapshot stale: the configuration, then each contract once.
+    /// Every file whose change makes this snapshot stale: the configuration, then each contract and key set once.
     pub fn files(&self) -> Vec<PathBuf> {
         let contracts = self.apis.values().map(|api| &api.kind.source().path);
-        let files: IndexSet<&PathBuf> = std::iter::once(&self.file).chain(contracts).collect();
+        let key_sets = self.identities.values().filter_map(|identity| match &identity.kind {
+            IdentityKind::Jwt(jwt) => Some(&jwt.jwks.path),
+            IdentityKind::ApiKey(_) => None,
+        });
+        let files: IndexSet<&PathBuf> = std::iter::once(&self.file).chain(contracts).chain(key_sets).collect();
         files.into_iter().cloned().collect()
     }
 }
@@ -118,6 +124,8 @@ pub struct Identity {
 pub enum IdentityKind {
     /// A key that the caller shows.
     ApiKey(ApiKey),
+    /// A token that an issuer signed.
+    Jwt(Jwt),
 }
 
 /// Keys, stored as HMAC-SHA-256(pepper, key).

@@ -28,10 +28,10 @@ impl ApiKeys {
     pub fn new(identities: &[Arc<snapshot::Identity>], consumers: Arc<ArcSwap<Consumers>>) -> Self {
         let sources: Vec<_> = identities
             .iter()
-            .map(|identity| {
-                let IdentityKind::ApiKey(key) = &identity.kind;
+            .filter_map(|identity| {
+                let IdentityKind::ApiKey(key) = &identity.kind else { return None };
                 let pepper = hmac::Key::new(hmac::HMAC_SHA256, key.pepper.expose().as_bytes());
-                Source { name: identity.name.clone(), location: key.location.clone(), pepper }
+                Some(Source { name: identity.name.clone(), location: key.location.clone(), pepper })
             })
             .collect();
         let challenges: Vec<_> = sources.iter().map(Source::challenge).collect();

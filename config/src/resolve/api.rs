@@ -207,7 +207,7 @@ impl Resolver<'_> {
     }
 
     /// The contract document, read once however many APIs name it.
-    fn source(&mut self, file: &Placed<PathBuf>) -> Option<Arc<Source>> {
+    pub(super) fn source(&mut self, file: &Placed<PathBuf>) -> Option<Arc<Source>> {
         if file.value.as_os_str().is_empty() {
             return None;
         }
