@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 
 use indexmap::IndexMap;
 
-pub use api::{Api, GraphQlLimits, GraphQlPair, Operation, Route, Sessions, Validate};
+pub use api::{Api, FirstFrame, GraphQlLimits, GraphQlPair, Operation, Route, Sessions, Validate};
 pub use cors::Cors;
 pub use jwt::{Algorithm, Jwt, TokenCache, TokenFailures};
 pub use limit::{Counts, HeaderEdits, HeaderRules, Per, RateLimit};

@@ -17,8 +17,9 @@ use std::time::{Duration, SystemTime};
 use indexmap::{IndexMap, IndexSet};
 
 pub use crate::document::{
-    Balance, Believed, Breaker, Counts, ExpectContinue, GraphQlLimits, HalfClose, HeaderEdits, HeaderRules, Health,
-    HostSent, Kafka, Limits, Per, Pool, ProxyProtocol, ReplaceErrors, Ring, Sessions, Timeouts, Told, Trace, Validate,
+    Balance, Believed, Breaker, Counts, ExpectContinue, FirstFrame, GraphQlLimits, HalfClose, HeaderEdits, HeaderRules,
+    Health, HostSent, Kafka, Limits, Per, Pool, ProxyProtocol, ReplaceErrors, Ring, Sessions, Timeouts, Told, Trace,
+    Validate,
 };
 pub use cidr::Cidr;
 pub use cors::{Cors, Origin};

@@ -119,7 +119,11 @@ settings! {
         max_subscriptions: usize as Whole<usize, 1, 10_000>, default("128");
         /// Time between two pings. A client that is silent for twice as long is gone.
         heartbeat: Duration as Span<{ SECOND }, { HOUR }>, default("25s");
-        /// How long a client that showed no key at the upgrade has to say who it is.
+        /// Whether a client may open a session without credentials and show them in its first frame, as browsers must,
+        /// which cannot set header fields of an upgrade. Needs `authenticate`.
+        first_frame_credentials: FirstFrame as FirstFrame, default("refused");
+        /// How long a client that showed no credentials at the upgrade has to do so in its first frame. Past it the session
+        /// is closed with 4408.
         connect_timeout: Duration as Span<{ 100 * MILLISECOND }, { 10 * MINUTE }>, default("10s");
     }
 
@@ -154,6 +158,14 @@ settings! {
 }
 
 choices! {
+    /// Whether credentials may come in a session's first frame.
+    pub enum FirstFrame {
+        /// An upgrade without credentials gets 401.
+        Refused = "refused",
+        /// An upgrade without credentials passes, and the session takes nothing but `connect`.
+        Allowed = "allowed",
+    }
+
     /// Whether requests are checked against the contract.
     pub enum Validate {
         /// What does not fit is refused with 400 or 422, and told where.

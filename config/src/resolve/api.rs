@@ -13,8 +13,8 @@ use crate::document::{self, Entries};
 use crate::load::{beside, text_of};
 use crate::reader::{Placed, Setting};
 use crate::snapshot::{
-    Api, ApiKind, AsyncApi, Broker, GraphQl, GraphQlLimits, GraphQlPair, Name, OpenApi, OperationRules, Sessions,
-    Source, Upstream, UpstreamPath, Validate,
+    Api, ApiKind, AsyncApi, Broker, FirstFrame, GraphQl, GraphQlLimits, GraphQlPair, Name, OpenApi, OperationRules,
+    Sessions, Source, Upstream, UpstreamPath, Validate,
 };
 
 /// The kinds of contracts.
@@ -116,7 +116,7 @@ impl Resolver<'_> {
             }
             Contract::AsyncApi => {
                 let broker = self.broker_of(api, place);
-                let sessions = api.sessions.take().map_or_else(Sessions::blank, |sessions| sessions.value);
+                let sessions = self.sessions(api.sessions.take(), caller);
                 Some(ApiKind::AsyncApi(AsyncApi { source: source?, broker: broker?, sessions }))
             }
         }
@@ -165,6 +165,16 @@ impl Resolver<'_> {
         };
         self.used.insert(("brokers", broker.value.clone()));
         self.brokers.get(&broker.value).cloned()
+    }
+
+    /// Who is not asked at all cannot answer later.
+    fn sessions(&mut self, sessions: Option<Placed<Sessions>>, caller: Caller) -> Sessions {
+        let Some(Placed { value: sessions, place }) = sessions else { return Sessions::blank() };
+        if sessions.first_frame_credentials == FirstFrame::Allowed && caller == Caller::Unknown {
+            let message = "`first_frame_credentials: allowed` where nobody is asked for credentials";
+            self.error(&place, message, "add `authenticate`, or leave it out");
+        }
+        sessions
     }
 
     fn upstream_path(&mut self, api: &document::Api) -> UpstreamPath {
