@@ -3,6 +3,7 @@
 mod access;
 mod away;
 mod document;
+mod first_frame;
 mod framing;
 mod lifetime;
 mod path;

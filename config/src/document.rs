@@ -4,19 +4,25 @@
 //! consequence to the operator, not the code's workings to us.
 
 mod api;
+mod cors;
+mod jwt;
 mod limit;
 mod listener;
 mod people;
+mod sanitise;
 mod upstream;
 
 use std::net::SocketAddr;
 
 use indexmap::IndexMap;
 
-pub use api::{Api, GraphQlLimits, GraphQlPair, Operation, Route, Sessions, Validate};
+pub use api::{Api, FirstFrame, GraphQlLimits, GraphQlPair, Operation, Route, Sessions, Validate};
+pub use cors::Cors;
+pub use jwt::{Algorithm, Jwt, TokenCache, TokenFailures};
 pub use limit::{Counts, HeaderEdits, HeaderRules, Per, RateLimit};
 pub use listener::{Believed, ExpectContinue, HalfClose, Limits, Listener, ProxyProtocol, Trace};
 pub use people::{ApiKey, Consumer, Identity, Key, Plan, Subscription};
+pub use sanitise::{ReplaceErrors, Sanitise};
 pub use upstream::{Balance, Breaker, Broker, Health, HostSent, Kafka, Pool, Ring, Timeouts, Told, Upstream};
 
 use crate::diagnostic::Diagnostics;
@@ -81,7 +87,7 @@ settings! {
 /// Reads a tree as a document. Where something was told, parts of the document are stand-ins.
 pub(crate) fn read(tree: &Tree, env: &Env<'_>) -> (Document, Diagnostics) {
     let mut reader = Reader::new(tree.file().clone(), env);
-    reader.declare(tree.root(), &["upstreams", "brokers", "identity", "plans", "apis"]);
+    reader.declare(tree.root(), &["upstreams", "brokers", "identity", "plans", "apis", "consumers"]);
     let document = Document::read(tree.root(), &mut reader).unwrap_or_else(Document::blank);
     (document, reader.finish())
 }

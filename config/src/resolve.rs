@@ -2,10 +2,13 @@
 //! is checked.
 
 mod api;
+mod cors;
+mod jwt;
 mod limit;
 mod listener;
 mod people;
 mod route;
+mod sanitise;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -80,14 +83,14 @@ impl<'a> Resolver<'a> {
         let places = Places::of(&document);
         self.addresses(&document);
         self.contradictions(&document);
-        let listeners = each(document.listeners, listener::listener);
+        let listeners = self.listeners(document.listeners);
         let admin = self.admin(document.admin);
         let to = match document.access_log.to {
             LogTarget::File(path) => LogTarget::File(beside(self.file, &path)),
             to => to,
         };
         let access_log = AccessLog { to, queue: document.access_log.queue };
-        self.identities = each(document.identity, people::identity);
+        self.identities = self.identities(document.identity);
         self.upstreams = document.upstreams.into_iter().map(|(name, entry)| self.upstream(name, entry)).collect();
         self.brokers = each(document.brokers, broker);
         self.plans = document.plans.into_iter().map(|(name, entry)| self.plan(name, entry)).collect();

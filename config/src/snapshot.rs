@@ -4,7 +4,10 @@
 //! ([`crate::diff`]) and made runnable by others.
 
 mod cidr;
+mod cors;
+mod jwt;
 mod listener;
+mod sanitise;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,11 +17,15 @@ use std::time::{Duration, SystemTime};
 use indexmap::{IndexMap, IndexSet};
 
 pub use crate::document::{
-    Balance, Believed, Breaker, Counts, ExpectContinue, GraphQlLimits, HalfClose, HeaderEdits, HeaderRules,
-    Health, HostSent, Kafka, Limits, Per, Pool, ProxyProtocol, Ring, Sessions, Timeouts, Told, Trace, Validate,
+    Balance, Believed, Breaker, Counts, ExpectContinue, FirstFrame, GraphQlLimits, HalfClose, HeaderEdits, HeaderRules,
+    Health, HostSent, Kafka, Limits, Per, Pool, ProxyProtocol, ReplaceErrors, Ring, Sessions, Timeouts, Told, Trace,
+    Validate,
 };
 pub use cidr::Cidr;
+pub use cors::{Cors, Origin};
+pub use jwt::{Algorithm, Jwt, TokenCache, TokenFailures};
 pub use listener::Listener;
+pub use sanitise::{HeaderPattern, Sanitise};
 
 use crate::diagnostic::{Diagnostics, Place};
 use crate::secret::Secret;
@@ -63,10 +70,14 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Every file whose change makes this snapshot stale: the configuration, then each contract once.
+    /// Every file whose change makes this snapshot stale: the configuration, then each contract and key set once.
     pub fn files(&self) -> Vec<PathBuf> {
         let contracts = self.apis.values().map(|api| &api.kind.source().path);
-        let files: IndexSet<&PathBuf> = std::iter::once(&self.file).chain(contracts).collect();
+        let key_sets = self.identities.values().filter_map(|identity| match &identity.kind {
+            IdentityKind::Jwt(jwt) => Some(&jwt.jwks.path),
+            IdentityKind::ApiKey(_) => None,
+        });
+        let files: IndexSet<&PathBuf> = std::iter::once(&self.file).chain(contracts).chain(key_sets).collect();
         files.into_iter().cloned().collect()
     }
 }
@@ -114,6 +125,8 @@ pub struct Identity {
 pub enum IdentityKind {
     /// A key that the caller shows.
     ApiKey(ApiKey),
+    /// A token that an issuer signed.
+    Jwt(Jwt),
 }
 
 /// Keys, stored as HMAC-SHA-256(pepper, key).
@@ -220,6 +233,10 @@ pub struct Api {
     pub rate_limits: Vec<RateLimit>,
     /// Changes to heads on their way.
     pub headers: HeaderRules,
+    /// Which pages of other origins may call; absent leaves it to the listener, or else to the upstream.
+    pub cors: Option<Cors>,
+    /// What of an upstream's answers is kept from callers; absent means nothing.
+    pub sanitise: Option<Sanitise>,
     /// Bytes of a body that is gathered, because it is checked or translated.
     pub max_body: usize,
     /// How long an operation may take, up to the head of the answer.
@@ -368,6 +385,10 @@ pub struct Route {
     pub rate_limits: Vec<RateLimit>,
     /// Changes to heads on their way.
     pub headers: HeaderRules,
+    /// Which pages of other origins may call; absent leaves it to the listener, or else to the upstream.
+    pub cors: Option<Cors>,
+    /// What of an upstream's answers is kept from callers; absent means nothing.
+    pub sanitise: Option<Sanitise>,
     /// How long a request may take, up to the head of the answer.
     pub deadline: Duration,
     /// A literal prefix of the path that the upstream does not see.

@@ -80,7 +80,9 @@ fn the_contracts_of_the_example_are_served_without_a_warning() {
 #[test]
 fn the_example_knows_both_keys_and_what_they_may_do() {
     let example = example();
-    let portolan_config::snapshot::IdentityKind::ApiKey(identity) = &example.identities["keys"].kind;
+    let portolan_config::snapshot::IdentityKind::ApiKey(identity) = &example.identities["keys"].kind else {
+        panic!("the example takes keys")
+    };
     let told: Vec<_> = ["demo", "demo-free"]
         .map(|name| {
             let consumer = &example.consumers[name];

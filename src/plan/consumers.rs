@@ -76,6 +76,7 @@ impl Consumers {
             source: source.clone(),
             credential: key.credential.clone(),
             expires: key.expires,
+            scopes: Arc::default(),
         })
     }
 }

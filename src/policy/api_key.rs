@@ -6,6 +6,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use portolan_config::snapshot::{self, IdentityKind, KeyLocation};
+use portolan_exchange::exchange::Place;
+use portolan_exchange::identity::Credential;
 use portolan_exchange::{Exchange, Fault, FaultKind, Identity, Phase, Policy, Request, Step, Target, Worker};
 
 use crate::plan::Consumers;
@@ -28,20 +30,28 @@ impl ApiKeys {
     pub fn new(identities: &[Arc<snapshot::Identity>], consumers: Arc<ArcSwap<Consumers>>) -> Self {
         let sources: Vec<_> = identities
             .iter()
-            .map(|identity| {
-                let IdentityKind::ApiKey(key) = &identity.kind;
+            .filter_map(|identity| {
+                let IdentityKind::ApiKey(key) = &identity.kind else { return None };
                 let pepper = hmac::Key::new(hmac::HMAC_SHA256, key.pepper.expose().as_bytes());
-                Source { name: identity.name.clone(), location: key.location.clone(), pepper }
+                Some(Source { name: identity.name.clone(), location: key.location.clone(), pepper })
             })
             .collect();
         let challenges: Vec<_> = sources.iter().map(Source::challenge).collect();
         Self { sources, consumers, challenge: challenges.join(", ") }
     }
 
-    fn identify(&self, worker: &Worker, exchange: &mut Exchange) -> Result<Identity, Fault> {
-        let mut shown = false;
+    /// Who is calling; `None` for a client that may still say so.
+    fn identify(&self, worker: &Worker, exchange: &mut Exchange) -> Result<Option<Identity>, Fault> {
+        let (mut shown, mut several) = (false, false);
         for source in &self.sources {
-            let Some(key) = source.key(&exchange.request) else { continue };
+            let key = match source.shown(exchange) {
+                Shown::Nothing => continue,
+                Shown::Several => {
+                    several = true;
+                    continue;
+                }
+                Shown::Key(key) => key,
+            };
             shown = true;
             let hash = hmac::sign(&source.pepper, &key);
             let hash: &[u8; 32] = hash.as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes");
@@ -53,15 +63,20 @@ impl ApiKeys {
             for source in &self.sources {
                 source.hide(&mut exchange.request);
             }
-            return Ok(identity);
+            exchange.tickets.take::<Credential>();
+            return Ok(Some(identity));
         }
         if shown {
             return Err(self.refuse(FaultKind::CredentialsInvalid, "the key is not known"));
         }
-        let detail = format!(
-            "a key is needed; send it in {}",
-            self.sources.iter().map(Source::place).collect::<Vec<_>>().join(" or ")
-        );
+        if !several && exchange.awaits_credentials() {
+            return Ok(None);
+        }
+        let place = match exchange.place {
+            Place::FirstFrame => "the first frame".to_owned(),
+            Place::Request | Place::Child => self.sources.iter().map(Source::place).collect::<Vec<_>>().join(" or "),
+        };
+        let detail = format!("a key is needed; send it in {place}");
         Err(self.refuse(FaultKind::CredentialsMissing, detail))
     }
 
@@ -82,7 +97,7 @@ impl Policy for ApiKeys {
     fn request(&self, worker: &Rc<Worker>, exchange: &mut Exchange) -> Step {
         match self.identify(worker, exchange) {
             Ok(identity) => {
-                exchange.identity = Some(Arc::new(identity));
+                exchange.identity = identity.map(Arc::new);
                 Step::Next
             }
             Err(fault) => Step::fault(fault),
@@ -90,16 +105,32 @@ impl Policy for ApiKeys {
     }
 }
 
+/// What stands where a source looks for its key.
+enum Shown {
+    Nothing,
+    Key(Vec<u8>),
+    /// What is shown twice is not taken: one of the two would be somebody else's.
+    Several,
+}
+
 impl Source {
-    /// The key as shown. What is shown twice is not taken: one of the two would be somebody else's.
-    fn key(&self, request: &Request) -> Option<Vec<u8>> {
+    /// The key as shown: by a session's first frame in it, else in the head.
+    fn shown(&self, exchange: &Exchange) -> Shown {
+        let request = &exchange.request;
+        if exchange.place == Place::FirstFrame {
+            let credential = exchange.tickets.get::<Credential>();
+            return credential.map_or(Shown::Nothing, |credential| Shown::Key(credential.expose().into()));
+        }
         match &self.location {
-            KeyLocation::Header(name) => only(request.fields.get_all(name)).map(|value| value.trim_ascii().to_vec()),
-            KeyLocation::Query(name) => only(query_values(&request.target, name)).map(percent_decoded),
-            KeyLocation::Cookie(name) => only(cookies(request).filter_map(|pair| {
-                let equals = pair.iter().position(|byte| *byte == b'=')?;
-                (&pair[..equals] == name.as_bytes()).then(|| pair[equals + 1..].to_vec())
-            })),
+            KeyLocation::Header(name) => only(request.fields.get_all(name), |value| value.trim_ascii().to_vec()),
+            KeyLocation::Query(name) => only(query_values(&request.target, name), percent_decoded),
+            KeyLocation::Cookie(name) => {
+                let values = cookies(request).filter_map(|pair| {
+                    let equals = pair.iter().position(|byte| *byte == b'=')?;
+                    (&pair[..equals] == name.as_bytes()).then_some(&pair[equals + 1..])
+                });
+                only(values, <[u8]>::to_vec)
+            }
         }
     }
 
@@ -148,10 +179,13 @@ impl Source {
     }
 }
 
-/// The one there is; none of several.
-fn only<T>(mut values: impl Iterator<Item = T>) -> Option<T> {
-    let value = values.next()?;
-    values.next().is_none().then_some(value)
+/// The one there is, as a key.
+fn only<T>(mut values: impl Iterator<Item = T>, key: impl FnOnce(T) -> Vec<u8>) -> Shown {
+    match (values.next(), values.next()) {
+        (None, _) => Shown::Nothing,
+        (Some(value), None) => Shown::Key(key(value)),
+        (Some(_), Some(_)) => Shown::Several,
+    }
 }
 
 /// The pairs of all cookie fields.

@@ -34,6 +34,10 @@ impl Policy for Subscribed {
 
     fn request(&self, _: &Rc<Worker>, exchange: &mut Exchange) -> Step {
         let Some(identity) = &exchange.identity else {
+            if exchange.awaits_credentials() {
+                // Judged with the first frame, which says who the client is.
+                return Step::Next;
+            }
             return Step::fault(Fault::new(FaultKind::CredentialsMissing, "credentials are needed"));
         };
         let Api { name, version, environment } = &self.api;

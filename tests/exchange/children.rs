@@ -224,3 +224,91 @@ fn a_client_that_goes_away_ends_the_commands_that_its_session_waits_for() {
     assert!(outcomes.contains(&[&json!("publish"), &json!("cancelled")]), "{outcomes:?}");
     assert_eq!(lines.len(), 2, "{lines:#?}");
 }
+
+/// HMAC-SHA-256 of `acme-key` under `pepper`.
+const ACME_KEY: &str = "a376e52b3014fe48601dc1dfb66ff2b55fe15daeae5a530ada7936ad677381cf";
+
+/// An API of events whose clients say in their first frame who they are.
+fn events_of_somebody() -> (MockKafka, Setup) {
+    let kafka = MockKafka::start(&[("orders", 1)]);
+    let setup = TestGateway::with_config(
+        r#"
+        workers: 1
+        identity: { keys: { api_key: { pepper: pepper } } }
+        brokers: { main: { kafka: { bootstrap: [ "{kafka}" ] } } }
+        apis:
+          events:
+            version: v1
+            asyncapi: ./events.asyncapi.yaml
+            path: /events
+            broker: main
+            authenticate: [ keys ]
+            sessions: { first_frame_credentials: allowed }
+        consumers: { acme: { keys: [ { hash: {key} } ], subscriptions: [ { api: events } ] } }
+        "#,
+    )
+    .with("kafka", kafka.bootstrap())
+    .with("key", ACME_KEY)
+    .file("events.asyncapi.yaml", crate::actors::EVENTS);
+    (kafka, setup)
+}
+
+#[test]
+fn a_first_frame_passes_every_policy_as_a_request_does_and_is_answered_where_others_are_called() {
+    let notes = Notes::default();
+    let (_kafka, setup) = events_of_somebody();
+    let gateway = with_scouts(setup, Scout::in_each_phase(&notes)).start();
+    let mut session = Session::open(gateway.address(), "/events", &[]);
+    session.send(json!({ "type": "connect", "key": "acme-key" }));
+    session.receive("connected", |_| true);
+    session.subscribe("orders");
+    gateway.log(2);
+    assert_eq!(notes.of("connect"), passage(&ALL, "200", "Completed"));
+    assert_eq!(notes.of("subscribe orders"), passage(&FROM_DESCRIBE, "200", "Completed"));
+
+    let mut session = Session::open(gateway.address(), "/events", &[]);
+    session.send(json!({ "type": "connect", "key": "acme-kez" }));
+    assert_eq!(session.closed().code, 4401);
+    gateway.log(3);
+    // The scout of its phase was laid in before the keys are looked at.
+    let refused = passage(&["guard", "authenticate"], "credentials_invalid", "Faulted(CredentialsInvalid)");
+    assert_eq!(notes.of("connect")[24..], refused);
+}
+
+#[test]
+fn a_first_frame_that_is_looked_at_for_long_is_bounded_by_its_deadline_and_ends_with_its_client() {
+    let notes = Notes::default();
+    let (_kafka, setup) = events_of_somebody();
+    let begun = notes.clone();
+    let waiter =
+        Scout::new("waiter", Phase::Authenticate, &notes).on_wait(move |_, exchange| match who(exchange).as_str() {
+            "connect" => {
+                begun.note("waits");
+                Box::pin(std::future::pending())
+            }
+            _ => Box::pin(std::future::ready(Step::Next)),
+        });
+    let gateway = with_scouts(setup, [waiter]).start();
+    let connecting = || {
+        let mut session = Session::open(gateway.address(), "/events", &[]);
+        session.send(json!({ "type": "connect", "key": "acme-key" }));
+        session
+    };
+    let mut patient = connecting();
+    notes.wait_for("waits");
+    gateway.advance(std::time::Duration::from_secs(30));
+    // The ten seconds were for the frame to come.
+    assert_eq!(patient.receive("error", |_| true)["code"], "deadline_exceeded");
+    let told = "the time for this request was over before a policy was asked";
+    assert_eq!(patient.closed(), crate::kit::session::Closed { code: 1013, reason: told.into() });
+    patient.gone();
+    let seen = gateway.log(2).len();
+
+    let impatient = connecting();
+    wait::until("the second waits", || notes.all().iter().filter(|note| *note == "waits").count() == 2);
+    drop(impatient);
+    let lines = gateway.log(seen + 2).split_off(seen);
+    let outcomes: Vec<_> = lines.iter().map(|line| [&line["operation"], &line["outcome"]]).collect();
+    assert!(outcomes.contains(&[&json!("connect"), &json!("cancelled")]), "{outcomes:?}");
+    assert_eq!(notes.of("connect").last().unwrap(), "waiter end Cancelled");
+}

@@ -38,7 +38,7 @@ impl Notes {
 /// An exchange as notes name it: a request by its path, a child by its operation.
 pub fn who(exchange: &Exchange) -> String {
     match (exchange.place, &exchange.operation) {
-        (Place::Child, Some(operation)) if operation.kind == Kind::Call => operation.id.to_string(),
+        (Place::Child | Place::FirstFrame, Some(operation)) if operation.kind == Kind::Call => operation.id.to_string(),
         (Place::Child, Some(operation)) => format!("{} {}", operation.kind.as_str(), operation.id),
         _ => exchange.request.target.path().to_owned(),
     }

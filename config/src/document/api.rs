@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::reader::Placed;
 use crate::setting::{
-    Brokers, DAY, File, Flag, Free, HOUR, Host, Identities, Keyed, List, MILLISECOND, MINUTE, Method, OneOrMany,
+    Brokers, DAY, File, Flag, Free, HOUR, Host, Identities, Keyed, List, MILLISECOND, MINUTE, Method, OffOr, OneOrMany,
     Pattern, Pointer, Prefix, Reference, SECOND, Size, Span, Upstreams, UrlPath, Version, Whole,
 };
 use crate::snapshot::Name;
 use crate::table::{choices, settings};
 
-use super::{Entries, HeaderRules, RateLimit};
+use super::{Cors, Entries, HeaderRules, RateLimit, Sanitise};
 
 settings! {
     /// A contract that is published: `openapi`, `graphql` or `asyncapi`, exactly one.
@@ -38,6 +38,12 @@ settings! {
         rate_limit: Vec<RateLimit> as OneOrMany<RateLimit, 16>, default("[]");
         /// Changes to the heads of requests and answers.
         headers: HeaderRules as HeaderRules, default("{}");
+        /// Which pages of other origins may call from a browser. Without it: what the listener says, and where that says
+        /// nothing the upstream answers for itself.
+        cors: Option<Placed<Cors>> as Placed<Cors>, optional;
+        /// `openapi` and `graphql`: what of the upstream's answers is kept from callers. Without it: headers that tell
+        /// what the upstream is made of, as `docs/policies.md` lists them; `off` keeps nothing back.
+        sanitise: Option<Placed<Option<Sanitise>>> as Placed<OffOr<Sanitise>>, optional;
         /// `openapi`: whether requests are checked against the document. Without it: `enforce`.
         validate: Option<Placed<Validate>> as Placed<Validate>, optional;
         /// Bytes of a body that is gathered because it is checked or translated. A longer one gets 413. What streams
@@ -113,7 +119,11 @@ settings! {
         max_subscriptions: usize as Whole<usize, 1, 10_000>, default("128");
         /// Time between two pings. A client that is silent for twice as long is gone.
         heartbeat: Duration as Span<{ SECOND }, { HOUR }>, default("25s");
-        /// How long a client that showed no key at the upgrade has to say who it is.
+        /// Whether a client may open a session without credentials and show them in its first frame, as browsers must,
+        /// which cannot set header fields of an upgrade. Needs `authenticate`.
+        first_frame_credentials: FirstFrame as FirstFrame, default("refused");
+        /// How long a client that showed no credentials at the upgrade has to do so in its first frame. Past it the session
+        /// is closed with 4408.
         connect_timeout: Duration as Span<{ 100 * MILLISECOND }, { 10 * MINUTE }>, default("10s");
     }
 
@@ -134,6 +144,12 @@ settings! {
         rate_limit: Vec<RateLimit> as OneOrMany<RateLimit, 16>, default("[]");
         /// Changes to the heads of requests and answers.
         headers: HeaderRules as HeaderRules, default("{}");
+        /// Which pages of other origins may call from a browser. Without it: what the listener says, and where that says
+        /// nothing the upstream answers for itself.
+        cors: Option<Placed<Cors>> as Placed<Cors>, optional;
+        /// What of the upstream's answers is kept from callers. Without it: headers that tell what the upstream is made
+        /// of, as `docs/policies.md` lists them; `off` keeps nothing back.
+        sanitise: Option<Placed<Option<Sanitise>>> as Placed<OffOr<Sanitise>>, optional;
         /// How long a request may take up to the head of its answer. Past it the caller gets 504.
         deadline: Duration as Span<{ MILLISECOND }, { DAY }>, default("30s");
         /// A literal prefix of the path that the upstream does not see. Without it the upstream sees all of it.
@@ -142,6 +158,14 @@ settings! {
 }
 
 choices! {
+    /// Whether credentials may come in a session's first frame.
+    pub enum FirstFrame {
+        /// An upgrade without credentials gets 401.
+        Refused = "refused",
+        /// An upgrade without credentials passes, and the session takes nothing but `connect`.
+        Allowed = "allowed",
+    }
+
     /// Whether requests are checked against the contract.
     pub enum Validate {
         /// What does not fit is refused with 400 or 422, and told where.

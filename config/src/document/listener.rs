@@ -8,6 +8,8 @@ use crate::setting::{HOUR, List, Listen, MILLISECOND, MINUTE, Network, OrOff, Si
 use crate::snapshot::Cidr;
 use crate::table::{choices, settings};
 
+use super::Cors;
+
 settings! {
     /// An address that accepts connections.
     pub struct Listener {
@@ -58,6 +60,9 @@ settings! {
         /// Whether connections of `trusted_proxies` begin with a PROXY header (version 1 or 2) that tells the client's
         /// address.
         proxy_protocol: Placed<ProxyProtocol> as Placed<ProxyProtocol>, default("off");
+        /// Which pages of other origins may call from a browser, for all that comes in here and has no `cors` of its own:
+        /// what no route takes included, so that pages can read why. A reload changes it.
+        cors: Option<Placed<Cors>> as Placed<Cors>, optional;
     }
 
     /// Bounds of the whole process. Near them new connections and requests get 503, and what is under way goes on.

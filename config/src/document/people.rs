@@ -10,13 +10,15 @@ use crate::setting::{
 use crate::snapshot::Name;
 use crate::table::settings;
 
-use super::RateLimit;
+use super::{Jwt, RateLimit};
 
 settings! {
-    /// A way to find out who is calling.
-    pub struct Identity {
+    /// A way to find out who is calling: `api_key` or `jwt`, exactly one.
+    pub struct Identity one_of(Required) ["api_key", "jwt"] {
         /// By a key that the caller shows.
-        api_key: ApiKey as ApiKey, required;
+        api_key: Option<ApiKey> as ApiKey, optional;
+        /// By a token that an issuer signed.
+        jwt: Option<Jwt> as Jwt, optional;
     }
 
     /// Keys that callers show. Of each only a hash is known here: HMAC-SHA-256 of the key under the pepper.

@@ -13,8 +13,8 @@ use crate::document::{self, Entries};
 use crate::load::{beside, text_of};
 use crate::reader::{Placed, Setting};
 use crate::snapshot::{
-    Api, ApiKind, AsyncApi, Broker, GraphQl, GraphQlLimits, GraphQlPair, Name, OpenApi, OperationRules, Sessions,
-    Source, Upstream, UpstreamPath, Validate,
+    Api, ApiKind, AsyncApi, Broker, FirstFrame, GraphQl, GraphQlLimits, GraphQlPair, Name, OpenApi, OperationRules,
+    Sessions, Source, Upstream, UpstreamPath, Validate,
 };
 
 /// The kinds of contracts.
@@ -69,7 +69,9 @@ impl Resolver<'_> {
         let caller = Caller::of_api(&api.authenticate);
         let rate_limits = self.limits(std::mem::take(&mut api.rate_limit), caller);
         let authenticate = self.identities_named(&api.authenticate);
+        let cors = self.cors(api.cors.take(), Some(&api.headers));
         let kind = self.kind(&mut api, &place, caller)?;
+        let sanitise = self.sanitise(api.sanitise.take());
         Some(Api {
             name: name.clone(),
             version: api.version,
@@ -79,6 +81,8 @@ impl Resolver<'_> {
             authenticate,
             rate_limits,
             headers: api.headers,
+            cors,
+            sanitise,
             max_body: api.max_body,
             deadline: api.deadline,
             place,
@@ -112,7 +116,7 @@ impl Resolver<'_> {
             }
             Contract::AsyncApi => {
                 let broker = self.broker_of(api, place);
-                let sessions = api.sessions.take().map_or_else(Sessions::blank, |sessions| sessions.value);
+                let sessions = self.sessions(api.sessions.take(), caller);
                 Some(ApiKind::AsyncApi(AsyncApi { source: source?, broker: broker?, sessions }))
             }
         }
@@ -124,9 +128,10 @@ impl Resolver<'_> {
         fn place<T>(placed: &Option<Placed<T>>) -> Option<Place> {
             placed.as_ref().map(|placed| placed.place.clone())
         }
-        let keys: [(&str, Option<Place>, &[Contract]); 8] = [
+        let keys: [(&str, Option<Place>, &[Contract]); 9] = [
             ("upstream", place(&api.upstream), &[OpenApi, GraphQl]),
             ("broker", place(&api.broker), &[AsyncApi]),
+            ("sanitise", place(&api.sanitise), &[OpenApi, GraphQl]),
             ("validate", place(&api.validate), &[OpenApi]),
             ("strip_path", place(&api.strip_path), &[OpenApi]),
             ("upstream_path", place(&api.upstream_path), &[OpenApi, GraphQl]),
@@ -160,6 +165,16 @@ impl Resolver<'_> {
         };
         self.used.insert(("brokers", broker.value.clone()));
         self.brokers.get(&broker.value).cloned()
+    }
+
+    /// Who is not asked at all cannot answer later.
+    fn sessions(&mut self, sessions: Option<Placed<Sessions>>, caller: Caller) -> Sessions {
+        let Some(Placed { value: sessions, place }) = sessions else { return Sessions::blank() };
+        if sessions.first_frame_credentials == FirstFrame::Allowed && caller == Caller::Unknown {
+            let message = "`first_frame_credentials: allowed` where nobody is asked for credentials";
+            self.error(&place, message, "add `authenticate`, or leave it out");
+        }
+        sessions
     }
 
     fn upstream_path(&mut self, api: &document::Api) -> UpstreamPath {
@@ -202,7 +217,7 @@ impl Resolver<'_> {
     }
 
     /// The contract document, read once however many APIs name it.
-    fn source(&mut self, file: &Placed<PathBuf>) -> Option<Arc<Source>> {
+    pub(super) fn source(&mut self, file: &Placed<PathBuf>) -> Option<Arc<Source>> {
         if file.value.as_os_str().is_empty() {
             return None;
         }

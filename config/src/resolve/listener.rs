@@ -1,14 +1,27 @@
 //! Listeners: no two on one address, and no bound that another one makes void.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
 
 use super::Resolver;
 use crate::diagnostic::Place;
-use crate::document::{self, Document};
+use crate::document::{self, Document, Entries};
 use crate::reader::{Placed, Setting};
 use crate::snapshot::{Listener, Name, ProxyProtocol};
 
 impl Resolver<'_> {
+    pub(super) fn listeners(&mut self, entries: Entries<document::Listener>) -> IndexMap<Name, Arc<Listener>> {
+        let mut resolved = IndexMap::with_capacity(entries.len());
+        for (name, mut entry) in entries {
+            let cors = self.cors(entry.value.cors.take(), None);
+            let listener = Listener { cors, ..listener(&name, entry.value) };
+            resolved.insert(name, Arc::new(listener));
+        }
+        resolved
+    }
+
     /// Two listeners cannot share an address, nor one with the admin port. Port 0 is a new one each time.
     pub(super) fn addresses(&mut self, document: &Document) {
         let overlap = |a: SocketAddr, b: SocketAddr| {
@@ -63,8 +76,8 @@ impl Resolver<'_> {
     }
 }
 
-/// A listener of a document, by itself.
-pub(super) fn listener(name: &Name, listener: document::Listener) -> Listener {
+/// A listener of a document, by itself and without its CORS.
+fn listener(name: &Name, listener: document::Listener) -> Listener {
     let max_head = listener.max_head;
     Listener {
         name: name.clone(),
@@ -87,6 +100,7 @@ pub(super) fn listener(name: &Name, listener: document::Listener) -> Listener {
         trusted_proxies: listener.trusted_proxies.into_iter().map(|network| network.value).collect(),
         forwarded: listener.forwarded,
         proxy_protocol: listener.proxy_protocol.value,
+        cors: None,
     }
 }
 

@@ -8,19 +8,19 @@ use indexmap::IndexMap;
 use super::Resolver;
 use crate::document::{self, Entries};
 use crate::reader::Placed;
-use crate::snapshot::{Api, ApiKey, Consumer, Identity, IdentityKind, Key, KeyLocation, Name, Plan, Subscription};
+use crate::snapshot::{Api, ApiKey, Consumer, Key, KeyLocation, Name, Plan, Subscription};
 
 type Apis = IndexMap<Name, Arc<Api>>;
 
-pub(super) fn identity(name: &Name, identity: document::Identity) -> Identity {
-    let document::ApiKey { header, query, cookie, pepper } = identity.api_key;
+pub(super) fn api_key(key: document::ApiKey) -> ApiKey {
+    let document::ApiKey { header, query, cookie, pepper } = key;
     let location = match (header, query, cookie) {
         (Some(header), ..) => KeyLocation::Header(header),
         (_, Some(query), _) => KeyLocation::Query(query.to_string()),
         (_, _, Some(cookie)) => KeyLocation::Cookie(cookie.to_string()),
         (None, None, None) => KeyLocation::Header("x-api-key".to_owned()),
     };
-    Identity { name: name.clone(), kind: IdentityKind::ApiKey(ApiKey { location, pepper }) }
+    ApiKey { location, pepper }
 }
 
 impl Resolver<'_> {

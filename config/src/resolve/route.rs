@@ -69,6 +69,8 @@ impl Resolver<'_> {
         let Placed { value: route, place } = entry;
         let rate_limits = self.limits(route.rate_limit, Caller::of_route(&route.authenticate));
         let authenticate = self.identities_named(&route.authenticate);
+        let cors = self.cors(route.cors, Some(&route.headers));
+        let sanitise = self.sanitise(route.sanitise);
         let strip_prefix = self.strip_prefix(route.strip_prefix, &route.path);
         Some(Route {
             name: name.clone(),
@@ -79,6 +81,8 @@ impl Resolver<'_> {
             authenticate,
             rate_limits,
             headers: route.headers,
+            cors,
+            sanitise,
             deadline: route.deadline,
             strip_prefix,
             place,

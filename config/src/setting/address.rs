@@ -111,7 +111,7 @@ impl Setting for EndpointUrl {
 }
 
 /// Host and port, the host without brackets; port 0 is none to connect to.
-fn split(authority: &str) -> Option<(&str, Option<u16>)> {
+pub(super) fn split(authority: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']')?;

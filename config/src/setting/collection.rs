@@ -175,3 +175,39 @@ impl<S: Setting> Setting for OrOff<S> {
         json!({ "anyOf": [S::schema(schemas), off] })
     }
 }
+
+/// `*` for all there are, which is absent; or one `S` by itself, or a list of 1 to `MAX`.
+pub(crate) struct AllOr<S, const MAX: usize>(PhantomData<S>);
+
+impl<S: Setting, const MAX: usize> Setting for AllOr<S, MAX> {
+    type Value = Option<Vec<S::Value>>;
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self::Value> {
+        match &node.kind {
+            Kind::Sequence(items) => {
+                for (index, item) in items.iter().enumerate().filter(|(_, item)| is_star(item)) {
+                    reader.item(index, item, |reader| {
+                        reader.wrong::<()>(item, "`*` stands alone, in place of the list", "`\"*\"`, without brackets");
+                    });
+                }
+                let is_told = items.iter().any(is_star);
+                if is_told { None } else { List::<S, 0, MAX>::read(node, reader).map(Some) }
+            }
+            _ if is_star(node) => Some(None),
+            _ => Some(Some(vec![S::read(node, reader)?])),
+        }
+    }
+
+    fn blank() -> Self::Value {
+        Some(Vec::new())
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        let all = schemas.scalar(json!({ "const": "*", "$comment": "`*`" }));
+        json!({ "anyOf": [all, S::schema(schemas), List::<S, 0, MAX>::schema(schemas)] })
+    }
+}
+
+fn is_star(node: &Node) -> bool {
+    matches!(&node.kind, Kind::Scalar(scalar) if scalar.text == "*")
+}

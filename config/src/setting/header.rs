@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::diagnostic::Diagnostic;
 use crate::reader::{Reader, Setting};
 use crate::schema::Schemas;
+use crate::snapshot::HeaderPattern;
 use crate::tree::Node;
 
 /// `token` of RFC 9110, section 5.6.2, as a pattern.
@@ -58,6 +59,36 @@ impl Setting for HeaderName {
 
     fn schema(schemas: &mut Schemas) -> Value {
         schemas.scalar(json!({ "type": "string", "pattern": TOKEN, "$comment": "name of a header" }))
+    }
+}
+
+/// The name of a header, or the beginning of several with `*` behind it; given in lowercase.
+pub(crate) struct NamePattern;
+
+impl Setting for NamePattern {
+    type Value = HeaderPattern;
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<HeaderPattern> {
+        let word = reader.text(node)?;
+        let lower = word.text.to_ascii_lowercase();
+        let name = lower.strip_suffix('*').unwrap_or(&lower);
+        if name.contains('*') || (name.is_empty() && !lower.is_empty()) {
+            let message = format!("`{}`: `*` stands at the end, behind the beginning of a name", word.shown);
+            return reader.wrong(node, message, "such as `x-debug-*`");
+        }
+        match problem_of_name(name) {
+            None => Some(HeaderPattern::of(&lower)),
+            Some((sentence, hint)) => reader.wrong(node, format!("`{}`: {sentence}", word.shown), hint),
+        }
+    }
+
+    fn blank() -> HeaderPattern {
+        HeaderPattern::of("")
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        let comment = "name of a header, or its beginning and `*`";
+        schemas.scalar(json!({ "type": "string", "pattern": TOKEN, "$comment": comment }))
     }
 }
 

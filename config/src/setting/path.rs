@@ -194,6 +194,30 @@ impl Setting for File {
     }
 }
 
+/// A file with keys, not yet joined to the folder of the configuration.
+pub(crate) struct KeyFile;
+
+impl Setting for KeyFile {
+    type Value = PathBuf;
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<PathBuf> {
+        let path = File::read(node, reader)?;
+        if path.to_str().is_some_and(|path| path.contains("://")) {
+            let message = "keys cannot be fetched from an address yet";
+            return reader.wrong(node, message, "save the key set in a file and name that: `./issuer.jwks.json`");
+        }
+        Some(path)
+    }
+
+    fn blank() -> PathBuf {
+        PathBuf::new()
+    }
+
+    fn schema(schemas: &mut Schemas) -> Value {
+        File::schema(schemas)
+    }
+}
+
 /// `stdout`, `off`, or a file.
 pub(crate) struct LogTo;
 

@@ -116,6 +116,7 @@ sections! {
     Brokers, "brokers", "broker";
     Identities, "identity", "identity";
     Plans, "plans", "plan";
+    Consumers, "consumers", "consumer";
     Apis, "apis", "API";
 }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{Believed, Cidr, ExpectContinue, HalfClose, Name, ProxyProtocol, Trace};
+use super::{Believed, Cidr, Cors, ExpectContinue, HalfClose, Name, ProxyProtocol, Trace};
 
 /// An address that accepts connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,9 +49,16 @@ pub struct Listener {
     pub forwarded: Believed,
     /// Whether their connections begin with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
+    /// Which pages of other origins may call what has no rules of its own, and read why nothing takes a request.
+    pub cors: Option<Cors>,
 }
 
 impl Listener {
+    /// Whether another one differs in nothing but what a reload may change.
+    pub fn runs_like(&self, other: &Listener) -> bool {
+        Listener { cors: other.cors.clone(), ..self.clone() } == *other
+    }
+
     /// How long a body may be waited for before its rate is judged: a second or two of a bad network say nothing yet.
     pub const BODY_GRACE: Duration = Duration::from_secs(10);
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 /// A configuration with every mapping of the schema in it, and no key that has a default.
 const LEAST: &str = r#"
-listeners: { public: { address: "0.0.0.0:8080" } }
+listeners: { public: { address: "0.0.0.0:8080", cors: { origins: "https://a.example" } } }
 limits: {}
 admin: {}
 access_log: {}
@@ -24,7 +24,7 @@ apis:
     operations: { get: { headers: { request: {}, response: {} }, graphql: { upstream: orders, document: "{ a }" } } }
   shop: { version: v1, graphql: contract, path: /shop, upstream: orders, limits: {} }
   events: { version: v1, asyncapi: contract, path: /events, broker: main, sessions: {} }
-routes: { all: { path: /all, upstream: orders, headers: {} } }
+routes: { all: { path: /all, upstream: orders, headers: {}, sanitise: {} } }
 consumers: { acme: { keys: [ { hash: "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff" } ], subscriptions: [ { api: orders, plan: gold } ] } }
 plans: { gold: { rate_limit: { limit: 1 } } }
 "#;

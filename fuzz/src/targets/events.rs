@@ -263,7 +263,7 @@ impl World {
             _ => {}
         }
         while self.tasks.len() < 100 {
-            let Some(task) = self.machine.next_task(self.now) else { break };
+            let Some(task) = self.machine.next_task() else { break };
             self.tasks.push(task);
         }
     }

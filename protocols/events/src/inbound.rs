@@ -10,12 +10,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use portolan_config::snapshot::FirstFrame;
+use portolan_exchange::exchange::Place;
 use portolan_exchange::protocol::Content;
 use portolan_exchange::upgrade::Tunnel;
 use portolan_exchange::value::Payload;
 use portolan_exchange::{
-    Answer, Body, Described, Exchange, Fault, FaultKind, Fields, Inbound, Kind, Method, Operation, Reply, Response,
-    Worker,
+    Answer, Body, Described, Exchange, Fault, FaultKind, Fields, Inbound, Kind, Method, Operation, Reply, Request,
+    Response, Worker,
 };
 use portolan_websocket::handshake::{self, Refusal, VERSION};
 
@@ -35,6 +37,7 @@ pub struct Events {
 /// The operations of a contract, made once.
 struct Operations {
     session: Arc<Operation>,
+    connect: Arc<Operation>,
     /// In the order of the contract's channels: subscribe, publish.
     of_channels: Vec<(Arc<Operation>, Arc<Operation>)>,
 }
@@ -48,6 +51,7 @@ impl Events {
         };
         let operations = Operations {
             session: operation(&"session".into(), Kind::Session),
+            connect: operation(&"connect".into(), Kind::Call),
             of_channels: contract.channels.iter().map(of_channel).collect(),
         };
         Self { contract, settings, max_body, operations: Arc::new(operations) }
@@ -100,13 +104,12 @@ impl Inbound for Events {
     }
 
     fn describe(&self, _: &Rc<Worker>, exchange: &mut Exchange) -> Result<Described, Fault> {
-        // A session's command comes with its operation and its event.
-        if exchange.place == portolan_exchange::exchange::Place::Child {
-            return Ok(Described::One);
+        match exchange.place {
+            Place::Request => {}
+            // A session's command comes with its operation and its event.
+            Place::Child | Place::FirstFrame => return Ok(Described::One),
         }
-        let path = exchange.request.target.path();
-        let below = path.strip_prefix(&*exchange.route.prefix).unwrap_or(path);
-        let operation = self.operation(&exchange.request.method, below)?;
+        let operation = self.operation(&exchange.request.method, below_prefix(exchange))?;
         if operation.kind == Kind::Publish {
             let publication = publication(exchange)?;
             let media_type = publication.media_type.clone().unwrap_or_default();
@@ -117,12 +120,20 @@ impl Inbound for Events {
         Ok(Described::One)
     }
 
+    fn takes_credentials_later(&self, exchange: &Exchange) -> bool {
+        let opens_session = || {
+            let asked = self.operation(&exchange.request.method, below_prefix(exchange));
+            asked.is_ok_and(|operation| operation.kind == Kind::Session)
+        };
+        let may = self.settings.first_frame == FirstFrame::Allowed && exchange.place == Place::Request;
+        may && asks_for_websocket(&exchange.request) && opens_session()
+    }
+
     fn open(&self, worker: &Rc<Worker>, exchange: &mut Exchange) -> Answer {
         let request = &exchange.request;
         let opening =
             handshake::check(request.method.as_str(), |name| request.fields.get_all(name)).map_err(refused)?;
-        let asked = request.upgrade.as_ref().is_some_and(|upgrade| upgrade.protocol() == "websocket");
-        if !asked {
+        if !asks_for_websocket(request) {
             return Err(refused(Refusal::NotAnUpgrade));
         }
         let chosen = opening.choose(&[NATIVE]);
@@ -167,14 +178,15 @@ impl Inbound for Events {
 }
 
 impl Events {
-    /// The session behind the upgrade. Whoever came so far has passed Authenticate, so the client is identified.
+    /// The session behind the upgrade. Whoever came so far has passed Authenticate: the client is identified, or may still say
+    /// who it is.
     fn tunnel(&self, worker: &Rc<Worker>, exchange: &Exchange) -> Tunnel {
         let id = exchange.id.to_string();
         let (contract, settings) = (self.contract.clone(), self.settings.clone());
         let now = worker.clock.now();
-        let mut machine = Machine::new(id, contract.clone(), settings, Standing::Identified, now);
-        let expires = exchange.identity.as_ref().and_then(|identity| identity.expires);
-        machine.expires(expires.map(|end| now.after(end.duration_since(worker.clock.wall()).unwrap_or_default())));
+        let standing = if exchange.awaits_credentials() { Standing::Unidentified } else { Standing::Identified };
+        let mut machine = Machine::new(id, contract.clone(), settings, standing, now);
+        machine.expires(exchange.identity.as_ref().and_then(|identity| drive::end_of(identity, worker)));
         let context = drive::Context {
             worker: worker.clone(),
             lineage: exchange.lineage(),
@@ -190,6 +202,16 @@ impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Events({})", self.contract.title)
     }
+}
+
+/// What follows the API's prefix in a request's path.
+fn below_prefix(exchange: &Exchange) -> &str {
+    let path = exchange.request.target.path();
+    path.strip_prefix(&*exchange.route.prefix).unwrap_or(path)
+}
+
+fn asks_for_websocket(request: &Request) -> bool {
+    request.upgrade.as_ref().is_some_and(|upgrade| upgrade.protocol() == "websocket")
 }
 
 /// The event of a `POST`: the body as it came, the key from `Portolan-Key`.

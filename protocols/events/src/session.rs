@@ -23,7 +23,9 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use portolan_exchange::events::{Cursor, EventLog, Placed};
+use portolan_exchange::identity::Credential;
 use portolan_exchange::{Fault, FaultKind, Moment};
+use portolan_websocket::frame::HEADER_MAX;
 use portolan_websocket::{Breach, Code as CloseCode, Decoder, Message, Role, frame};
 use serde_json::json;
 
@@ -74,6 +76,8 @@ pub struct Machine {
     /// Topics that no subscription reads any more.
     left: VecDeque<Arc<str>>,
     closed_with: Option<CloseCode>,
+    /// Bytes that came from a client nobody knows yet.
+    early: usize,
 }
 
 impl Machine {
@@ -100,6 +104,7 @@ impl Machine {
             out: BytesMut::new(),
             left: VecDeque::new(),
             closed_with: None,
+            early: 0,
         };
         if standing == Standing::Identified {
             machine.say_connected(None);
@@ -119,7 +124,10 @@ impl Machine {
             self.pulse.heard(now);
         }
         while !input.is_empty() && (self.wants_input() || self.phase != Phase::Open) {
-            match self.decoder.decode(input) {
+            let before = input.len();
+            let decoded = self.decoder.decode(input);
+            self.count_early(before - input.len(), now);
+            match decoded {
                 Ok(None) => {}
                 Ok(Some(message)) => self.take(message, now),
                 Err(breach) => {
@@ -141,10 +149,10 @@ impl Machine {
     }
 
     /// The next task to be run, if one may begin now: commands take effect in the order in which they came.
-    pub fn next_task(&mut self, now: Moment) -> Option<Task> {
+    pub fn next_task(&mut self) -> Option<Task> {
         while self.phase == Phase::Open {
             let (number, command) = self.queue.start()?;
-            if let Some(task) = self.begin(number, command, now) {
+            if let Some(task) = self.begin(number, command) {
                 return Some(task);
             }
             self.queue.finish(number);
@@ -156,7 +164,6 @@ impl Machine {
     pub fn identified(&mut self, number: u64) {
         let Some(id) = self.finish(number) else { return };
         self.standing = Standing::Identified;
-        self.pulse.identified();
         self.say_connected(id);
     }
 
@@ -178,7 +185,7 @@ impl Machine {
     pub fn refused(&mut self, number: u64, fault: &Fault, now: Moment) {
         let Some(id) = self.finish(number) else { return };
         self.say(&Answer::fault(id, fault));
-        if self.standing == Standing::Unidentified {
+        if self.standing == Standing::Connecting {
             self.say_close(CloseCode(fault.kind().close_code()), fault.detail(), now);
         }
     }
@@ -305,6 +312,7 @@ impl Machine {
         json!({
             "session": &*self.id,
             "phase": phase,
+            "standing": self.standing.as_str(),
             "subscriptions": self.feeds.iter().map(Feed::state).collect::<Vec<_>>(),
             "outgoing_bytes": self.out.len(),
             "commands_waiting": self.queue.waiting(),
@@ -338,23 +346,34 @@ impl Machine {
         }
     }
 
+    /// Who does not say who it is may not say much: one message of the largest size, in whatever pieces.
+    fn count_early(&mut self, count: usize, now: Moment) {
+        if self.standing != Standing::Unidentified || self.phase != Phase::Open {
+            return;
+        }
+        self.early += count;
+        if self.early > self.settings.max_frame + HEADER_MAX {
+            self.say_close(CLOSE_CREDENTIALS, "too much came before `connect`", now);
+        }
+    }
+
     fn breached(&mut self, breach: Breach, now: Moment) {
         self.say_close(breach.code(), breach.reason(), now);
     }
 
     /// Does at once what needs no exchange; gives the task where one is needed.
-    fn begin(&mut self, number: u64, command: Command, now: Moment) -> Option<Task> {
+    fn begin(&mut self, number: u64, command: Command) -> Option<Task> {
         let Command { id, deed } = command;
         let allowed =
             self.standing == Standing::Identified || matches!(deed, Deed::Connect { .. } | Deed::Ping | Deed::Pong);
         if !allowed {
-            self.say(&Answer::error(id, Code::NotConnected, "the first frame is `connect`, with a token"));
+            self.say(&Answer::error(id, Code::NotConnected, "the first frame is `connect`, with a `key` or a `token`"));
             return None;
         }
         match deed {
             Deed::Ping => self.say(&Answer::Pong { id }),
             Deed::Pong => {}
-            Deed::Connect { token } => return self.begin_connect(number, id, token, now),
+            Deed::Connect { credential } => return self.begin_connect(number, id, credential),
             Deed::Subscribe { channel } => return self.begin_subscribe(number, id, &channel),
             Deed::Unsubscribe { ch } => self.unsubscribe(id, ch),
             Deed::Publish { channel, publication } => return self.begin_publish(number, id, &channel, publication),
@@ -362,17 +381,18 @@ impl Machine {
         None
     }
 
-    fn begin_connect(&mut self, number: u64, id: Option<i64>, token: Option<String>, now: Moment) -> Option<Task> {
-        match (self.standing, token) {
-            (Standing::Unidentified, Some(token)) => return Some(Task::Connect { number, token }),
-            (Standing::Unidentified, None) => self.say_close(CLOSE_CREDENTIALS, "`connect` needs a token", now),
-            (Standing::Identified, None) => self.say_connected(id),
-            (Standing::Identified, Some(_)) => {
-                self.say(&Answer::error(
-                    id,
-                    Code::Unsupported,
-                    "the upgrade has said who you are; a `token` here is not served yet",
-                ));
+    fn begin_connect(&mut self, number: u64, id: Option<i64>, credential: Option<Credential>) -> Option<Task> {
+        if self.standing == Standing::Unidentified {
+            self.standing = Standing::Connecting;
+            self.pulse.connecting();
+            // One without a credential too: that it was refused belongs in the log.
+            return Some(Task::Connect { number, credential });
+        }
+        match credential {
+            None => self.say_connected(id),
+            Some(_) => {
+                let told = "this session needs no credentials any more; others in their place are not served yet";
+                self.say(&Answer::error(id, Code::Unsupported, told));
             }
         }
         None

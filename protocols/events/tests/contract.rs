@@ -235,7 +235,13 @@ impl Session {
         let mut parent = contract::exchange(contract::route(inbound(MAX_BODY), outbound), request);
         parent.client = [192, 0, 2, 7].into();
         let (consumer, credential) = ("acme".into(), "k1".into());
-        parent.identity = Some(Arc::new(Identity { consumer, source: "keys".into(), credential, expires: None }));
+        parent.identity = Some(Arc::new(Identity {
+            consumer,
+            source: "keys".into(),
+            credential,
+            expires: None,
+            scopes: Arc::default(),
+        }));
         let inbound = parent.route.inbound.clone();
         let answer = inbound.open(&worker, &mut parent);
         let tunnel = inbound.render(&parent, answer).tunnel.expect("an upgrade gives a tunnel");

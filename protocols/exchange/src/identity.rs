@@ -15,6 +15,8 @@ pub struct Identity {
     pub credential: Arc<str>,
     /// When the credential ends; sessions and child exchanges check it again.
     pub expires: Option<SystemTime>,
+    /// What the credential grants by itself, such as the scopes of a token; a subscription has its own.
+    pub scopes: Arc<[Arc<str>]>,
 }
 
 impl Identity {

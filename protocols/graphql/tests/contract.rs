@@ -130,7 +130,8 @@ fn the_elements_of_a_batch_are_of_its_exchange() {
     let mut exchange = asking(MAX_BODY, Body::whole(batch));
     exchange.client = [192, 0, 2, 7].into();
     let (consumer, credential) = ("acme".into(), "k1".into());
-    exchange.identity = Some(Arc::new(Identity { consumer, source: "keys".into(), credential, expires: None }));
+    exchange.identity =
+        Some(Arc::new(Identity { consumer, source: "keys".into(), credential, expires: None, scopes: Arc::default() }));
     let Ok(Described::Batch(children)) = describe(&worker(), &mut exchange) else { panic!("a list is a batch") };
     assert_eq!(children.len(), 3);
     for child in &children {

@@ -14,12 +14,14 @@ mod requestbody;
 mod schema;
 mod shape;
 mod types;
+mod values;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portolan_config::{Diagnostics, Place, Tree};
 use portolan_exchange::operation::{Kind, Operation};
+use portolan_exchange::value::Type;
 use serde_json::Value;
 
 use document::Document;
@@ -57,12 +59,20 @@ pub struct RestOperation {
     pub parameters: Vec<Parameter>,
     /// What its body may be; nothing is checked of a body where this is `None`.
     pub body: Option<RequestBody>,
+    /// What it takes: a map of its parameters in path and query and the members of its JSON body, side by side. Where a name
+    /// stands twice, the path counts before the query, and the query before the body; a body that is no object is the
+    /// member `body`. Parameters in header fields and cookies are not in it.
+    pub input: Type,
+    /// What it gives: the JSON of a success (2xx), whichever response it is, or of the `default` where there is no success.
+    /// An answer that has no JSON is [`Type::Any`].
+    pub output: Type,
 }
 
 impl RestOperation {
-    /// The operation as exchanges carry it. Its types are those of its bytes: it goes through as it is.
+    /// The operation as exchanges carry it.
     pub fn operation(&self) -> Arc<Operation> {
-        Arc::new(Operation::untyped(self.id.clone(), Kind::Call))
+        let (input, output) = (self.input.clone(), self.output.clone());
+        Arc::new(Operation { id: self.id.clone(), kind: Kind::Call, input, output })
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn read(operation: &RestOperation, head: &Head<'_>, request: &Request
     // Those of the path stand first and are put in last.
     values.sort_by_key(|(place, ..)| *place);
     for (_, name, value) in values.into_iter().rev() {
-        input.insert(name, Value::from(value));
+        input.insert(name, value);
     }
     Ok(input)
 }

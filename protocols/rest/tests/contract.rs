@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use portolan_config::Place;
 use portolan_exchange::contract::{
     self, FakeInbound, FakeOutbound, FakeUpstream, Told, a_reply_streams, bytes_pass_unread, describe,
     dropping_the_call_reaches_the_upstream, dropping_the_reply_reaches_the_upstream, every_fault_renders,
     the_deadline_travels, too_much_is_refused, values_keep_their_types, worker,
 };
+use portolan_exchange::value::strategy::schema_of;
 use portolan_exchange::value::{MapType, Payload, Type, Value, json};
 use portolan_exchange::{Body, Content, Exchange, Fault, FaultKind, Method, Reply, Request, Response, Target};
 use portolan_rest::{Checks, Contract, HttpOutbound, RestInbound, UpstreamPath};
@@ -114,6 +116,39 @@ fn values_in_a_reply_keep_their_types() {
     values_keep_their_types(|expected, value| {
         let response = exchange.route.inbound.render(&exchange, Ok(Reply::payload(Payload::of(value.clone()))));
         received(response).into_value(expected).map_err(|error| error.to_string())
+    });
+}
+
+/// An exchange of an operation whose contract says this type for its body and for its answer.
+fn of_type(expected: &Type, body: Body) -> Exchange {
+    let content = serde_json::json!({ "application/json": { "schema": schema_of(expected) } });
+    let operation = serde_json::json!({
+        "requestBody": { "required": true, "content": content },
+        "responses": { "200": { "description": "the same", "content": content } },
+    });
+    let document = serde_json::json!({ "openapi": "3.1.0", "paths": { "/echo": { "post": operation } } });
+    let place = |pointer: &str| Place::new("echo.json", 0, 0, pointer);
+    let contract = Contract::from_document(&document, &place).expect("the document is served");
+    let mut exchange = echo(RestInbound::new(&contract, Checks::Off, 1 << 20).reading_input(), body);
+    exchange.operation = Some(contract.operations[0].operation());
+    exchange
+}
+
+#[test]
+fn values_keep_the_types_that_the_contract_declares() {
+    values_keep_their_types(|expected, value| {
+        let mut exchange = of_type(expected, Body::whole(json::encode(value)));
+        describe(&worker(), &mut exchange).map_err(|fault| format!("{fault}: {:?}", fault.violations()))?;
+        let operation = exchange.operation.clone().ok_or("no operation")?;
+        let input = exchange.input.take().ok_or("it was not read")?;
+        let input = input.into_value(&operation.input).map_err(|error| format!("in the input: {error}"))?;
+        // What is no map is the member `body` of the input.
+        let read = match value {
+            Value::Map(_) => input,
+            _ => input.get("body").cloned().ok_or("there is no body")?,
+        };
+        let response = exchange.route.inbound.render(&exchange, Ok(Reply::payload(Payload::of(read))));
+        received(response).into_value(&operation.output).map_err(|error| format!("in the output: {error}"))
     });
 }
 

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use indexmap::IndexMap;
+use portolan_exchange::identity::Credential;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -29,8 +30,8 @@ pub struct Command {
 pub enum Deed {
     /// Says who it is, where the upgrade did not.
     Connect {
-        /// A credential.
-        token: Option<String>,
+        /// What it shows for it.
+        credential: Option<Credential>,
     },
     /// Asks for the events of a channel, from now on.
     Subscribe {
@@ -117,6 +118,7 @@ struct Connect<'a> {
     _kind: serde::de::IgnoredAny,
     #[serde(rename = "id")]
     _id: Option<i64>,
+    key: Option<String>,
     token: Option<String>,
     #[serde(borrow)]
     resume_session: Option<&'a RawValue>,
@@ -211,7 +213,12 @@ fn read_one(text: &str) -> Result<Command, Refused> {
 
 fn connect(id: Option<i64>, frame: Connect<'_>) -> Result<Deed, Refused> {
     only(id, "resume_session", frame.resume_session, &[])?;
-    Ok(Deed::Connect { token: frame.token })
+    let credential = match (frame.key, frame.token) {
+        (Some(_), Some(_)) => return Err(bad(id, "`key` and `token` exclude each other")),
+        // The policies of the route know what they take; the two names are what people call it.
+        (key, token) => key.or(token).map(Credential::new),
+    };
+    Ok(Deed::Connect { credential })
 }
 
 fn subscribe(id: Option<i64>, frame: Subscribe<'_>) -> Result<Deed, Refused> {
@@ -337,7 +344,7 @@ mod tests {
         assert_eq!(deed(r#"{"type":"ping","id":1}"#), (Some(1), Deed::Ping));
         assert_eq!(deed(r#" {"type":"pong"} "#), (None, Deed::Pong));
         let connect = r#"{"type":"connect","id":2,"client":{"name":"x","version":"1"}}"#;
-        assert_eq!(deed(connect), (Some(2), Deed::Connect { token: None }));
+        assert_eq!(deed(connect), (Some(2), Deed::Connect { credential: None }));
         let subscribe =
             r#"{"id":3,"type":"subscribe","channel":"orders.created","from":"live","qos":"none","mode":"broadcast"}"#;
         assert_eq!(deed(subscribe), (Some(3), Deed::Subscribe { channel: "orders.created".into() }));
@@ -430,6 +437,21 @@ mod tests {
         assert_eq!(refusal(r#"{"type":"ping","id":"a"}"#).0, None);
         let twice = refusal(r#"{"type":"publish","id":1,"channel":"c","data":1,"data":2}"#);
         assert!(twice.2.contains("duplicate field `data`"), "{twice:?}");
+    }
+
+    #[test]
+    fn a_credential_is_a_key_or_a_token_and_is_not_printed() {
+        let shown = |text: &str| match one(text).unwrap().deed {
+            Deed::Connect { credential } => credential.map(|credential| credential.expose().to_owned()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(shown(r#"{"type":"connect","key":"k"}"#).as_deref(), Some("k"));
+        assert_eq!(shown(r#"{"type":"connect","token":"\u0074"}"#).as_deref(), Some("t"));
+        assert_eq!(shown(r#"{"type":"connect","key":null}"#), None);
+        let both = refusal(r#"{"type":"connect","id":1,"key":"k","token":"t"}"#);
+        assert_eq!(both, (Some(1), Code::BadFrame, "`key` and `token` exclude each other".to_owned()));
+        let printed = format!("{:?}", one(r#"{"type":"connect","key":"hush"}"#));
+        assert!(!printed.contains("hush"), "{printed}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use portolan_exchange::protocol::Content;
 use portolan_exchange::sessions::{Seat, Session};
 use portolan_exchange::upgrade::ByteStream;
 use portolan_exchange::value::Payload;
-use portolan_exchange::{Answer, Exchange, Fault, FaultKind, LocalBoxFuture, Moment, Worker};
+use portolan_exchange::{Answer, Exchange, Fault, FaultKind, Identity, LocalBoxFuture, Moment, Worker};
 use portolan_websocket::Code as CloseCode;
 use tokio::io::ReadBuf;
 
@@ -70,8 +70,15 @@ struct Seated {
 /// A task's end.
 struct Done {
     number: u64,
-    channel: Option<Arc<Channel>>,
+    found: Found,
     answer: Answer,
+}
+
+/// What a task was about.
+enum Found {
+    /// Who the client is, if it was found out.
+    Identity(Option<Arc<Identity>>),
+    Channel(Arc<Channel>),
 }
 
 impl Session for Seated {
@@ -148,7 +155,12 @@ impl Drive {
             moved = true;
             let now = self.now();
             let mut machine = self.seated.machine.borrow_mut();
-            match conclude(done.channel.as_ref(), done.answer) {
+            match conclude(done.found, done.answer) {
+                Ok(Conclusion::Identified(identity)) => {
+                    machine.expires(end_of(&identity, &self.context.worker));
+                    self.context.lineage.identity = Some(identity);
+                    machine.identified(done.number);
+                }
                 Ok(Conclusion::Subscribed(channel, log, cursor)) => {
                     self.seat.follow(log.topic());
                     machine.subscribed(done.number, &channel, log, cursor);
@@ -203,7 +215,7 @@ impl Drive {
     fn start_tasks(&mut self) -> bool {
         let mut moved = false;
         loop {
-            let task = self.seated.machine.borrow_mut().next_task(self.now());
+            let task = self.seated.machine.borrow_mut().next_task();
             let Some(task) = task else { break };
             moved = true;
             let run = self.run(task);
@@ -215,15 +227,17 @@ impl Drive {
         moved
     }
 
-    /// A task as a child exchange: it goes through the phases from Describe on.
+    /// A task as a child exchange: it goes through the phases from Describe on, a first frame from Guard on.
     fn run(&self, task: Task) -> LocalBoxFuture<'static, Done> {
         let Context { worker, lineage, contract, operations, .. } = &self.context;
         let now = self.now();
         let (number, channel, child) = match task {
-            Task::Connect { number, .. } => {
-                let told = "credentials in the first frame are not served yet; send them with the upgrade";
-                let answer = Err(Fault::new(FaultKind::NotImplemented, told));
-                return Box::pin(std::future::ready(Done { number, channel: None, answer }));
+            Task::Connect { number, credential } => {
+                let running = worker.run(lineage.first_frame(operations.connect.clone(), credential, now));
+                return Box::pin(async move {
+                    let (exchange, answer) = running.await;
+                    Done { number, found: Found::Identity(exchange.identity), answer }
+                });
             }
             Task::Subscribe { number, channel } => {
                 let child = lineage.child(operations.of(contract, &channel).0.clone(), now);
@@ -240,7 +254,7 @@ impl Drive {
         let running = worker.run(child);
         Box::pin(async move {
             let (_, answer) = running.await;
-            Done { number, channel: Some(channel), answer }
+            Done { number, found: Found::Channel(channel), answer }
         })
     }
 
@@ -335,15 +349,26 @@ impl Future for Drive {
     }
 }
 
+/// When a session ends with the credentials of its client.
+pub(super) fn end_of(identity: &Identity, worker: &Worker) -> Option<Moment> {
+    let left = identity.expires?.duration_since(worker.clock.wall()).unwrap_or_default();
+    Some(worker.clock.now().after(left))
+}
+
 /// What a task's answer means to its session.
 enum Conclusion {
+    Identified(Arc<Identity>),
     Subscribed(Arc<Channel>, Arc<EventLog>, portolan_exchange::events::Cursor),
     Published(portolan_exchange::events::Placed),
 }
 
-fn conclude(channel: Option<&Arc<Channel>>, answer: Answer) -> Result<Conclusion, Fault> {
-    match (answer?.content, channel) {
-        (Content::Events { log, cursor }, Some(channel)) => Ok(Conclusion::Subscribed(channel.clone(), log, cursor)),
+fn conclude(found: Found, answer: Answer) -> Result<Conclusion, Fault> {
+    match (answer?.content, found) {
+        (_, Found::Identity(identity)) => identity.map(Conclusion::Identified).ok_or_else(|| {
+            let fault = Fault::new(FaultKind::Internal, "the gateway failed to find out who you are");
+            fault.because("no policy of the route said who the client is")
+        }),
+        (Content::Events { log, cursor }, Found::Channel(channel)) => Ok(Conclusion::Subscribed(channel, log, cursor)),
         (Content::Payload(payload), _) => placed(&payload).map(Conclusion::Published).ok_or_else(not_understood),
         _ => Err(not_understood()),
     }

@@ -132,8 +132,13 @@ impl House {
         }
         let mut exchange = Exchange::new(RequestId(0xab), self.route.clone(), request, self.worker.clock.now());
         let (consumer, credential) = ("acme".into(), "k1".into());
-        exchange.identity =
-            Some(Arc::new(Identity { consumer, source: "keys".into(), credential, expires: self.expires }));
+        exchange.identity = Some(Arc::new(Identity {
+            consumer,
+            source: "keys".into(),
+            credential,
+            expires: self.expires,
+            scopes: Arc::default(),
+        }));
         let inbound = self.route.inbound.clone();
         let answer = match inbound.describe(&self.worker, &mut exchange) {
             Err(fault) => Err(fault),

@@ -39,7 +39,7 @@ pub(super) enum Due {
 impl Pulse {
     pub(super) fn new(settings: &Settings, standing: Standing, now: Moment) -> Self {
         let connect_by = match standing {
-            Standing::Identified => None,
+            Standing::Identified | Standing::Connecting => None,
             Standing::Unidentified => Some(now.after(settings.connect_timeout)),
         };
         Self {
@@ -76,7 +76,8 @@ impl Pulse {
         self.blocked.get_or_insert(now);
     }
 
-    pub(super) fn identified(&mut self) {
+    /// Its `connect` came: how long it is looked at is bounded by the deadline of its exchange.
+    pub(super) fn connecting(&mut self) {
         self.connect_by = None;
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use portolan_exchange::identity::Credential;
+
 use crate::contract::Channel;
 use crate::frames::Publication;
 
@@ -12,6 +14,19 @@ pub enum Standing {
     Identified,
     /// Only `connect` is taken.
     Unidentified,
+    /// Its `connect` is being looked at; what it says further waits.
+    Connecting,
+}
+
+impl Standing {
+    /// Its word on the admin page.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Identified => "identified",
+            Self::Unidentified => "unidentified",
+            Self::Connecting => "connecting",
+        }
+    }
 }
 
 /// What the session wants done, each as a child exchange. It is answered by its number.
@@ -21,8 +36,8 @@ pub enum Task {
     Connect {
         /// Its number.
         number: u64,
-        /// The credential.
-        token: String,
+        /// What the client showed.
+        credential: Option<Credential>,
     },
     /// May the client have this channel, and from where on; answered by [`super::Machine::subscribed`] or [`super::Machine::refused`].
     Subscribe {

@@ -45,7 +45,7 @@ impl Client {
     }
 
     fn tasks(&mut self) -> Vec<Task> {
-        std::iter::from_fn(|| self.machine.next_task(self.now)).collect()
+        std::iter::from_fn(|| self.machine.next_task()).collect()
     }
 
     /// Takes up to `count` bytes of what waits and gives the frames that are whole: JSON, or what a control frame is.
@@ -319,7 +319,7 @@ fn an_unidentified_client_may_only_connect_and_only_within_ten_seconds() {
     let mut client = Client::new(Settings::default(), Standing::Unidentified);
     assert_eq!(client.heard(), [] as [Value; 0]);
     assert_eq!(client.say(&json!({ "type": "subscribe", "id": 1, "channel": "a" })), []);
-    assert_eq!(client.heard(), error(1, "not_connected", "the first frame is `connect`, with a token"));
+    assert_eq!(client.heard(), error(1, "not_connected", "the first frame is `connect`, with a `key` or a `token`"));
     client.later(10);
     assert_eq!(client.heard(), [json!({ "close": 4408, "reason": "no `connect` came in time" })]);
 }
@@ -329,7 +329,7 @@ fn a_token_in_the_first_frame_identifies_or_ends_the_session() {
     let mut good = Client::new(Settings::default(), Standing::Unidentified);
     assert_eq!(
         good.say(&json!({ "type": "connect", "id": 1, "token": "t" })),
-        [Task::Connect { number: 1, token: "t".into() }]
+        [Task::Connect { number: 1, credential: Some(Credential::new("t")) }]
     );
     good.machine.identified(1);
     assert_eq!(good.heard()[0]["type"], "connected");
@@ -342,6 +342,62 @@ fn a_token_in_the_first_frame_identifies_or_ends_the_session() {
     let heard = bad.heard();
     assert_eq!(heard[0], error(1, "credentials_invalid", "the token is not known")[0]);
     assert_eq!(heard[1], json!({ "close": 4401, "reason": "the token is not known" }));
+}
+
+#[test]
+fn a_first_frame_that_is_looked_at_has_no_time_of_its_own_and_holds_back_what_comes_behind_it() {
+    let mut client = Client::new(Settings::default(), Standing::Unidentified);
+    client.later(9);
+    let tasks = client.say(&json!([{ "type": "connect", "id": 1 }, { "type": "subscribe", "id": 2, "channel": "a" }]));
+    assert_eq!(tasks, [Task::Connect { number: 1, credential: None }]);
+    assert_eq!(client.machine.state()["standing"], "connecting");
+    client.later(20);
+    assert_eq!(client.heard(), [] as [Value; 0], "no time-out, and no word of the subscription");
+    client.machine.identified(1);
+    assert!(matches!(client.tasks().as_slice(), [Task::Subscribe { .. }]));
+    assert_eq!(client.heard()[0]["type"], "connected");
+}
+
+#[test]
+fn what_waits_behind_a_first_frame_is_forgotten_when_it_is_refused() {
+    let mut client = Client::new(Settings::default(), Standing::Unidentified);
+    client.say(&json!([{ "type": "connect", "id": 1, "key": "k" }, { "type": "subscribe", "id": 2, "channel": "a" }]));
+    client.machine.refused(1, &Fault::new(FaultKind::NotSubscribed, "not you"), client.now);
+    assert_eq!(client.tasks(), []);
+    let heard = client.heard();
+    assert_eq!(heard[0], error(1, "not_subscribed", "not you")[0]);
+    assert_eq!(heard[1..], [json!({ "close": 4403, "reason": "not you" })]);
+}
+
+#[test]
+fn an_unidentified_client_may_send_one_message_of_the_largest_size_in_all() {
+    let settings = || Settings { max_frame: 1_000, ..Settings::default() };
+    let close = [json!({ "close": 4401, "reason": "too much came before `connect`" })];
+    let mut pinging = Client::new(settings(), Standing::Unidentified);
+    let ping = masked(Opcode::Ping, b"", [1, 2, 3, 4]);
+    let allowed = (1_000 + HEADER_MAX) / ping.len();
+    for _ in 0..allowed {
+        pinging.send_frame(&ping);
+        assert_eq!(pinging.heard().len(), 1);
+    }
+    pinging.send_frame(&ping);
+    assert_eq!(pinging.heard(), close);
+
+    // A message that never ends is cut off as well.
+    let mut dripping = Client::new(settings(), Standing::Unidentified);
+    let mut first = masked(Opcode::Text, &[b'x'; 600], [1, 2, 3, 4]).to_vec();
+    first[0] = 0x01;
+    dripping.send_frame(&first);
+    assert_eq!(dripping.heard(), [] as [Value; 0]);
+    dripping.send_frame(&masked(Opcode::Pong, &[b'x'; 125], [1, 2, 3, 4]).repeat(4));
+    assert_eq!(dripping.heard(), close);
+
+    let mut known = Client::new(settings(), Standing::Identified);
+    known.heard();
+    for _ in 0..10 * allowed {
+        known.send_frame(&ping);
+        assert_eq!(known.heard().len(), 1);
+    }
 }
 
 #[test]

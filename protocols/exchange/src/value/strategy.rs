@@ -8,6 +8,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use serde_json::{Value as Json, json};
 
 use super::{Decimal, Field, Map, MapType, Others, Presence, Timestamp, Type, Value};
 
@@ -68,6 +69,34 @@ pub fn values_of(r#type: &Type) -> BoxedStrategy<Value> {
         Type::List(of) => vec(values_of(of), 0..4).prop_map(Value::List).boxed(),
         Type::Map(members) => maps(members),
         Type::Nullable(within) => prop_oneof![1 => Just(Value::Null), 3 => values_of(within)].boxed(),
+    }
+}
+
+/// A schema (JSON Schema 2020-12, and OpenAPI's formats) that says this type: what [`schema`](super::schema) reads it from.
+pub fn schema_of(r#type: &Type) -> Json {
+    match r#type {
+        Type::Any => json!({}),
+        Type::Bool => json!({ "type": "boolean" }),
+        Type::I64 => json!({ "type": "integer", "format": "int64" }),
+        Type::U64 => json!({ "type": "integer", "format": "uint64" }),
+        Type::F64 => json!({ "type": "number", "format": "double" }),
+        Type::Number => json!({ "type": "number" }),
+        Type::Decimal => json!({ "type": "string", "format": "decimal" }),
+        Type::Text => json!({ "type": "string" }),
+        Type::Bytes => json!({ "type": "string", "format": "byte" }),
+        Type::Timestamp => json!({ "type": "string", "format": "date-time" }),
+        Type::List(of) => json!({ "type": "array", "items": schema_of(of) }),
+        Type::Nullable(within) => json!({ "anyOf": [schema_of(within), { "type": "null" }] }),
+        Type::Map(members) => {
+            let properties: serde_json::Map<String, Json> =
+                members.fields().map(|(name, field)| (name.to_owned(), schema_of(&field.r#type))).collect();
+            let others = match members.unnamed() {
+                Others::Refused => json!(false),
+                Others::Of(others) => schema_of(others),
+            };
+            let required: Vec<&str> = members.required_names().collect();
+            json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": others })
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use portolan_exchange::fault::Violation;
+use portolan_exchange::value::json::{DecodeLimits, decode as decode_json};
+use portolan_exchange::value::{self, Type};
 use serde_json::{Map, Value};
 
 use super::{Head, Violations};
@@ -30,14 +32,15 @@ pub(super) fn check(operation: &RestOperation, head: &Head<'_>) -> Vec<Violation
     violations.list
 }
 
-/// The values of path and query, each in the reading that fits or, where none does, in the first.
+/// The values of path and query, each in the reading that fits or, where none does, in the first. A number by itself is exact;
+/// one in a list or an object is the nearest double where it has a fraction.
 ///
 /// # Errors
 /// The violation of the first one that cannot be read at all.
 pub(crate) fn values(
     operation: &RestOperation,
     head: &Head<'_>,
-) -> Result<Vec<(ParameterIn, String, Value)>, Violation> {
+) -> Result<Vec<(ParameterIn, String, value::Value)>, Violation> {
     let mut violations = Violations::default();
     let query = pairs(operation, head.query, &mut violations);
     let mut values = Vec::new();
@@ -50,7 +53,9 @@ pub(crate) fn values(
             parameter.schema.as_ref().is_none_or(|schema| schema.check(reading, given.bytes, &mut |_| {}))
         });
         let reading = given.readings.swap_remove(fitting.unwrap_or(0));
-        values.push((parameter.place, parameter.name.clone(), reading));
+        let exact = given.number.filter(|_| reading.is_f64());
+        let exact = exact.and_then(|text| decode_json(text.as_bytes(), &Type::Any, DecodeLimits::default()).ok());
+        values.push((parameter.place, parameter.name.clone(), exact.unwrap_or_else(|| reading.into())));
     }
     violations.list.pop().map_or(Ok(values), Err)
 }
@@ -62,6 +67,8 @@ struct Given {
     bytes: usize,
     /// Whether it is there but empty.
     empty: bool,
+    /// Its text, where one of its readings is a number that may have been rounded.
+    number: Option<String>,
 }
 
 /// The names, decoded, and values, as they came, of a query.
@@ -113,16 +120,22 @@ fn found(parameter: &Parameter, head: &Head<'_>, query: &[(Cow<'_, str>, &str)])
         // Neither has a coding of its own (OpenAPI 3.1.1, appendix D).
         ParameterIn::Header | ParameterIn::Cookie => Coding::None,
     };
+    let mut number = None;
     let readings = match (&parameter.shape, texts.as_slice()) {
         (Shape::List { separator: Separator::Repeated, items, alone }, _) => repeated(&texts, *items, *alone, coding)?,
         (_, [_, _, ..]) => return Err(format!("is given {} times", texts.len())),
         (Shape::List { separator, items, alone }, [text]) => delimited(text, *separator, *items, *alone, coding)?,
         (Shape::Json, [text]) => vec![json::parse(coding.decode(text)?.as_bytes())?],
-        (Shape::One(types), [text]) => readings(&coding.decode(text)?, *types),
+        (Shape::One(types), [text]) => {
+            let text = coding.decode(text)?;
+            let readings = readings(&text, *types);
+            number = readings.iter().any(Value::is_f64).then(|| text.into_owned());
+            readings
+        }
         (Shape::Exploded(_) | Shape::Deep(_), _) | (_, []) => return Ok(None),
     };
     let bytes = texts.iter().map(|text| text.len()).sum();
-    Ok(Some(Given { readings, bytes, empty: texts == [""] }))
+    Ok(Some(Given { readings, bytes, empty: texts == [""], number }))
 }
 
 /// How the text of a parameter is written where it stands.
@@ -243,7 +256,7 @@ fn exploded<'m>(
     if object.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Given { readings: vec![Value::Object(object)], bytes, empty: false }))
+    Ok(Some(Given { readings: vec![Value::Object(object)], bytes, empty: false, number: None }))
 }
 
 /// The value of a member: one text, or where it may be an array any number of them.

@@ -121,6 +121,16 @@ impl<'a> Document<'a> {
         node
     }
 
+    /// The node itself, or what its `$ref` leads to; `None`, and no problem, where that leads nowhere: for what is not judged.
+    pub fn followed(&self, node: Node<'a>) -> Option<Node<'a>> {
+        let mut node = node;
+        for _ in 0..LONGEST_CHAIN {
+            let Some(reference) = node.member("$ref") else { return Some(node) };
+            node = self.find(reference.value.as_str()?.strip_prefix('#')?)?;
+        }
+        None
+    }
+
     /// The value at a pointer as it stands in a URI's fragment.
     fn find(&self, fragment: &str) -> Option<Node<'a>> {
         let pointer = decode(fragment, Plus::Literal).ok()?.into_owned();

@@ -124,7 +124,10 @@ impl<'a> Reader<'_, 'a> {
             let body = operation.member("requestBody");
             let body = body.and_then(|body| requestbody::read(self.document, body, schemas));
             let id = self.id(&operation, key, path);
-            self.operations.push(Arc::new(RestOperation { id, method, path: path.clone(), parameters, body }));
+            let input = schemas.values.input(&parameters, body.as_ref());
+            let output = schemas.values.output(self.document, &operation);
+            let path = path.clone();
+            self.operations.push(Arc::new(RestOperation { id, method, path, parameters, body, input, output }));
         }
     }
 

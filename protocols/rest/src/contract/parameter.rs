@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use portolan_exchange::value::Type;
+
 use super::document::{Document, Node};
 use super::path::PathTemplate;
 use super::schema::{Schema, Schemas};
@@ -39,6 +41,8 @@ pub struct Parameter {
     pub shape: Shape,
     /// What the value must be; `None` where anything goes.
     pub schema: Option<Arc<Schema>>,
+    /// What the value is read as.
+    pub value: Type,
 }
 
 impl ParameterIn {
@@ -108,20 +112,26 @@ fn read<'a>(
     // A path cannot be matched without its parameters, whatever the document says of them.
     let required = document.flag(&node, "required").unwrap_or(false) || place == ParameterIn::Path;
     let empty_passes = place == ParameterIn::Query && document.flag(&node, "allowEmptyValue").unwrap_or(false);
-    let (shape, schema) = match (node.member("schema"), node.member("content")) {
+    let (shape, schema, value) = match (node.member("schema"), node.member("content")) {
         (Some(schema), None) => {
             let shape = shape::read(document, &node, &schema, &name, place);
-            let schema = schemas.add_root(schema);
-            (shape?, Some(schema))
+            let root = schemas.add_root(schema.clone());
+            let shape = shape?;
+            let value = schemas.values.of_parameter(&schema, &shape, empty_passes);
+            (shape, Some(root), value)
         }
-        (None, Some(content)) => (Shape::Json, json_content(document, &content, schemas)?),
-        (None, None) => (Shape::One(Types::ANY), None),
+        (None, Some(content)) => {
+            let schema = json_content(document, &content)?;
+            let value = schema.as_ref().map(|schema| schemas.values.of_parameter(schema, &Shape::Json, empty_passes));
+            (Shape::Json, schema.map(|schema| schemas.add_root(schema)), value.unwrap_or_default())
+        }
+        (None, None) => (Shape::One(Types::ANY), None, Type::Any),
         (Some(_), Some(content)) => {
             document.problem(&content.pointer, "a parameter has either `schema` or `content`, not both");
             return None;
         }
     };
-    Some(Parameter { name, place, required, empty_passes, shape, schema })
+    Some(Parameter { name, place, required, empty_passes, shape, schema, value })
 }
 
 fn named(document: &Document<'_>, node: &Node<'_>) -> Option<String> {
@@ -149,11 +159,7 @@ fn placed(document: &Document<'_>, node: &Node<'_>) -> Option<ParameterIn> {
 }
 
 /// The schema of a parameter with `content`, which has exactly one media type. One that is not JSON is not looked into.
-fn json_content<'a>(
-    document: &Document<'a>,
-    content: &Node<'a>,
-    schemas: &mut Schemas<'_, 'a>,
-) -> Option<Option<Arc<Schema>>> {
+fn json_content<'a>(document: &Document<'a>, content: &Node<'a>) -> Option<Option<Node<'a>>> {
     let mut types = content.members();
     let (Some((media_type, entry)), None) = (types.next(), types.next()) else {
         document.problem(&content.pointer, "the `content` of a parameter has exactly one media type");
@@ -164,5 +170,5 @@ fn json_content<'a>(
         document.problem(&entry.pointer, message);
         return None;
     }
-    Some(entry.member("schema").map(|schema| schemas.add_root(schema)))
+    Some(entry.member("schema"))
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use portolan_exchange::value::Type;
+
 use super::document::{Document, Node};
 use super::schema::{Schema, Schemas};
 use crate::media;
@@ -22,6 +24,8 @@ pub struct MediaType {
     pub range: String,
     /// What a JSON body of this type must be; `None` where bodies pass as they are.
     pub schema: Option<Arc<Schema>>,
+    /// What a JSON body of this type is read as.
+    pub value: Type,
 }
 
 impl RequestBody {
@@ -59,7 +63,8 @@ pub(super) fn read<'a>(document: &Document<'a>, node: Node<'a>, schemas: &mut Sc
         }
         // Only JSON is looked into; a form or a file streams through unchecked.
         let schema = entry.member("schema").filter(|_| media::may_be_json(&range));
-        entries.push(MediaType { range, schema: schema.map(|schema| schemas.add_root(schema)) });
+        let value = schema.as_ref().map(|schema| schemas.values.of_request(schema)).unwrap_or_default();
+        entries.push(MediaType { range, schema: schema.map(|schema| schemas.add_root(schema)), value });
     }
     entries.sort_by_key(|entry| media::breadth(&entry.range));
     Some(RequestBody { required, media: entries })

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::bounds;
 use super::convert::{self, Found};
 use super::document::{Document, Node};
+use super::values::Values;
 use crate::sentence;
 
 /// The bundle's name; it stands for no place.
@@ -50,6 +51,8 @@ impl std::fmt::Debug for Schema {
 /// The schemas of a document under reading.
 pub(super) struct Schemas<'d, 'a> {
     document: &'d Document<'a>,
+    /// The types that they say.
+    pub values: Values<'a>,
     /// Name of each schema by its pointer.
     names: HashMap<String, usize>,
     /// By name.
@@ -69,7 +72,15 @@ struct Entry<'a> {
 
 impl<'d, 'a> Schemas<'d, 'a> {
     pub fn new(document: &'d Document<'a>) -> Self {
-        Self { document, names: HashMap::new(), entries: Vec::new(), roots: Vec::new(), patterns: HashSet::new() }
+        let values = Values::new(document);
+        Self {
+            document,
+            values,
+            names: HashMap::new(),
+            entries: Vec::new(),
+            roots: Vec::new(),
+            patterns: HashSet::new(),
+        }
     }
 
     /// A schema that requests are checked against; it can be used once [`Schemas::compile`] has run without a problem.

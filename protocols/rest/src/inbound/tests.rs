@@ -267,6 +267,18 @@ fn a_number_that_no_double_holds_is_given_on_as_it_came() {
     let mut exchange = with_json(exchange(inbound, "createOrder", "/orders", &[]), body);
     described(&mut exchange).unwrap();
     assert_eq!(exchange.input.unwrap().bytes(), body);
+
+    let text = "openapi: 3.0.3
+paths:
+  /a:
+    get: { parameters: [ { name: share, in: query, schema: { type: number } } ] }
+";
+    let contract = Contract::read(&portolan_config::tree::parse("api.yaml", text).unwrap()).unwrap();
+    let inbound = RestInbound::new(&contract, Checks::Enforce, 1_000).reading_input();
+    let mut exchange = self::exchange(inbound, "getOrder", "/a?share=0.10000000000000001", &[]);
+    exchange.operation = Some(contract.operations[0].operation());
+    described(&mut exchange).unwrap();
+    assert_eq!(exchange.input.unwrap().bytes(), r#"{"share":0.10000000000000001}"#);
 }
 
 #[test]

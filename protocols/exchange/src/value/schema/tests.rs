@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::super::strategy;
+use super::super::strategy::{self, schema_of};
 use super::*;
 
 fn read(dialect: Dialect, document: &Json) -> Type {
@@ -286,34 +286,6 @@ fn a_type_is_only_so_deep() {
     std::mem::forget(document);
 }
 
-/// A schema that says this type.
-fn written(found: &Type) -> Json {
-    match found {
-        Type::Any => json!({}),
-        Type::Bool => json!({ "type": "boolean" }),
-        Type::I64 => json!({ "type": "integer", "format": "int64" }),
-        Type::U64 => json!({ "type": "integer", "format": "uint64" }),
-        Type::F64 => json!({ "type": "number", "format": "double" }),
-        Type::Number => json!({ "type": "number" }),
-        Type::Decimal => json!({ "type": "string", "format": "decimal" }),
-        Type::Text => json!({ "type": "string" }),
-        Type::Bytes => json!({ "type": "string", "format": "byte" }),
-        Type::Timestamp => json!({ "type": "string", "format": "date-time" }),
-        Type::List(of) => json!({ "type": "array", "items": written(of) }),
-        Type::Nullable(within) => json!({ "anyOf": [written(within), { "type": "null" }] }),
-        Type::Map(members) => {
-            let properties: JsonMap<String, Json> =
-                members.fields().map(|(name, field)| (name.to_owned(), written(&field.r#type))).collect();
-            let others = match members.unnamed() {
-                Others::Refused => json!(false),
-                Others::Of(others) => written(others),
-            };
-            let required: Vec<&str> = members.required_names().collect();
-            json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": others })
-        }
-    }
-}
-
 /// The type as it is said best: null is said once.
 fn plain(found: &Type) -> Type {
     match found {
@@ -337,12 +309,12 @@ proptest! {
 
     #[test]
     fn every_type_is_read_from_the_schema_that_says_it(expected in strategy::types()) {
-        prop_assert_eq!(of(written(&expected)), plain(&expected));
+        prop_assert_eq!(of(schema_of(&expected)), plain(&expected));
     }
 
     #[test]
     fn a_value_of_one_part_is_of_the_type_of_any_of_them((one, value) in strategy::typed(), other in strategy::types()) {
-        let either = of(json!({ "anyOf": [written(&one), written(&other)] }));
+        let either = of(json!({ "anyOf": [schema_of(&one), schema_of(&other)] }));
         let text = super::super::json::encode(&value);
         // `NaN` is a text in JSON, and no schema means it by a number.
         let is_text_in_json = String::from_utf8_lossy(&text).contains("\"NaN\"") || String::from_utf8_lossy(&text).contains("Infinity\"");
@@ -352,7 +324,7 @@ proptest! {
 
     #[test]
     fn all_of_the_same_is_the_same(expected in strategy::types()) {
-        let schema = written(&expected);
+        let schema = schema_of(&expected);
         prop_assert_eq!(of(json!({ "allOf": [schema.clone(), schema] })), plain(&expected));
     }
 }

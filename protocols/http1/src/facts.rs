@@ -1,0 +1,189 @@
+//! What the fields of a head say about its framing and its connection, gathered while they are read.
+
+use std::ops::Range;
+
+use portolan_exchange::Version;
+use portolan_exchange::fields::is_token;
+
+use crate::authority::is_authority;
+use crate::{Framing, Persistence, Refusal, elements, lists_tokens, scan};
+
+/// Who sent the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sender {
+    Client,
+    Server,
+}
+
+/// What was found in the fields so far.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// `Content-Length`.
+    pub length: Option<u64>,
+    /// Whether there was a `Transfer-Encoding`, which can only be `chunked`.
+    pub chunked: bool,
+    /// The place of `Host`.
+    pub host: Option<Range<usize>>,
+    /// Whether `Expect` holds 100-continue.
+    pub expects_continue: bool,
+    /// Whether there was an `Upgrade`.
+    pub upgrade: bool,
+    connection: Connection,
+}
+
+/// The options of `Connection` that matter here.
+#[derive(Debug, Default)]
+struct Connection {
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+}
+
+impl Facts {
+    /// Takes note of a field whose value begins at `at`. Most fields are none of ours, which their length tells.
+    pub(crate) fn note(
+        &mut self,
+        sender: Sender,
+        version: Version,
+        name: &[u8],
+        value: &[u8],
+        at: usize,
+    ) -> Result<(), Refusal> {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            4 if sender == Sender::Client && is(b"host") => self.host(value, at),
+            6 if sender == Sender::Client && is(b"expect") => self.expect(version, value),
+            7 if is(b"upgrade") => {
+                self.upgrade = true;
+                Ok(())
+            }
+            10 if is(b"connection") => self.connection(value),
+            14 if is(b"content-length") => self.length(value),
+            14 if is(b"content_length") => Err(Refusal::DisguisedFraming),
+            17 if is(b"transfer-encoding") => self.coding(version, value),
+            17 if is(b"transfer_encoding") => Err(Refusal::DisguisedFraming),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the connection can be used again after a message of this framing (RFC 9112, section 9.3): `close` wins,
+    /// HTTP/1.0 must ask for more.
+    pub(crate) fn persistence(&self, version: Version, framing: Framing) -> Persistence {
+        let asked = match version {
+            Version::Http10 => self.connection.keep_alive,
+            _ => true,
+        };
+        if asked && !self.connection.close && framing != Framing::UntilClose {
+            Persistence::KeepAlive
+        } else {
+            Persistence::Close
+        }
+    }
+
+    /// The framing that the fields announce, if they announce any.
+    pub(crate) fn framing(&self) -> Option<Framing> {
+        if self.chunked { Some(Framing::Chunked) } else { self.length.map(Framing::Length) }
+    }
+
+    /// Whether the fields announce content of at least one byte.
+    pub(crate) fn announces_content(&self) -> bool {
+        self.chunked || self.length.is_some_and(|length| length > 0)
+    }
+
+    /// Whether another protocol is asked for: only in HTTP/1.1, and only when `Connection` says so too (RFC 9110, section
+    /// 7.8).
+    pub(crate) fn asks_upgrade(&self, version: Version) -> bool {
+        self.upgrade && self.connection.upgrade && version == Version::Http11
+    }
+
+    fn host(&mut self, value: &[u8], at: usize) -> Result<(), Refusal> {
+        if self.host.is_some() {
+            return Err(Refusal::RepeatedHost);
+        }
+        if !is_authority(value) {
+            return Err(Refusal::MalformedHost);
+        }
+        self.host = Some(at..at + value.len());
+        Ok(())
+    }
+
+    // HTTP/1.0 knows no expectations (RFC 9110, section 10.1.1).
+    fn expect(&mut self, version: Version, value: &[u8]) -> Result<(), Refusal> {
+        if version == Version::Http10 {
+            return Ok(());
+        }
+        if !value.eq_ignore_ascii_case(b"100-continue") {
+            return Err(Refusal::Expectation);
+        }
+        self.expects_continue = true;
+        Ok(())
+    }
+
+    fn connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        scan::looked(value.len());
+        for option in elements(value) {
+            match option.len() {
+                5 if option.eq_ignore_ascii_case(b"close") => self.connection.close = true,
+                7 if option.eq_ignore_ascii_case(b"upgrade") => self.connection.upgrade = true,
+                10 if option.eq_ignore_ascii_case(b"keep-alive") => self.connection.keep_alive = true,
+                _ if is_token(option) => {}
+                _ => return Err(Refusal::MalformedConnection),
+            }
+        }
+        Ok(())
+    }
+
+    fn length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.length.is_some() {
+            return Err(Refusal::RepeatedLength);
+        }
+        if self.chunked {
+            return Err(Refusal::LengthAndCoding);
+        }
+        scan::looked(value.len());
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(Refusal::MalformedLength);
+        }
+        let number = value
+            .iter()
+            .try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+            .filter(|number| i64::try_from(*number).is_ok());
+        self.length = Some(number.ok_or(Refusal::LengthTooLarge)?);
+        Ok(())
+    }
+
+    fn coding(&mut self, version: Version, value: &[u8]) -> Result<(), Refusal> {
+        if version == Version::Http10 {
+            return Err(Refusal::CodingInOldVersion);
+        }
+        if self.length.is_some() {
+            return Err(Refusal::LengthAndCoding);
+        }
+        if self.chunked {
+            return Err(Refusal::MalformedCoding);
+        }
+        if !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(wrong_coding(value));
+        }
+        self.chunked = true;
+        Ok(())
+    }
+}
+
+/// Why a `Transfer-Encoding` that is not `chunked` alone is refused.
+#[cold]
+fn wrong_coding(value: &[u8]) -> Refusal {
+    scan::looked(value.len());
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    if !lists_tokens(value) {
+        return Refusal::MalformedCoding;
+    }
+    match (elements(value).filter(|coding| is_chunked(coding)).count(), elements(value).last()) {
+        (0, _) => Refusal::CodingNotChunked,
+        // An empty element beside it: `chunked` is not what stands here.
+        (1, Some(last)) if is_chunked(last) && elements(value).count() == 1 => Refusal::MalformedCoding,
+        (1, Some(last)) if is_chunked(last) => Refusal::CodingUnsupported,
+        (1, _) => Refusal::CodingNotChunked,
+        _ => Refusal::MalformedCoding,
+    }
+}

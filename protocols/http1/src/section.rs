@@ -1,0 +1,269 @@
+//! Reads lines: the bounds within which a line may be looked at, and the section of fields that ends a head or a body.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use portolan_exchange::fields::Spans;
+use portolan_exchange::{Fields, Version};
+
+use crate::{Limits, Refusal, scan};
+
+/// How long a line and the whole that it stands in may become, and what is refused beyond.
+pub(crate) struct Bounds {
+    /// Bytes of a line without its CRLF.
+    pub line: usize,
+    pub line_refusal: Refusal,
+    /// Bytes of the whole, from its first byte on.
+    pub whole: usize,
+    pub whole_refusal: Refusal,
+}
+
+impl Bounds {
+    /// What may be looked at of the line that begins at `start`.
+    pub(crate) fn window<'a>(&self, bytes: &'a [u8], start: usize) -> Window<'a> {
+        let line_end = start.saturating_add(self.line).saturating_add(2);
+        let (end, refusal) =
+            if line_end <= self.whole { (line_end, self.line_refusal) } else { (self.whole, self.whole_refusal) };
+        if bytes.len() < end {
+            Window { bytes, beyond: None }
+        } else {
+            Window { bytes: &bytes[..end], beyond: Some(refusal) }
+        }
+    }
+}
+
+/// The bounds of the first line of a head.
+pub(crate) const fn line_bounds(limits: &Limits) -> Bounds {
+    Bounds {
+        line: limits.line,
+        line_refusal: Refusal::LineTooLong,
+        whole: limits.head,
+        whole_refusal: Refusal::HeadTooLong,
+    }
+}
+
+/// The bounds of the fields of a head.
+pub(crate) const fn field_bounds(limits: &Limits) -> Bounds {
+    Bounds {
+        line: limits.field,
+        line_refusal: Refusal::FieldTooLong,
+        whole: limits.head,
+        whole_refusal: Refusal::HeadTooLong,
+    }
+}
+
+/// The bounds of trailers.
+pub(crate) const fn trailer_bounds(limits: &Limits) -> Bounds {
+    Bounds {
+        line: limits.field,
+        line_refusal: Refusal::FieldTooLong,
+        whole: limits.trailers,
+        whole_refusal: Refusal::TrailersTooLong,
+    }
+}
+
+/// How long a version is: `HTTP/1.1`.
+pub(crate) const VERSION_LENGTH: usize = 8;
+
+/// Reads the version that begins at `at`.
+pub(crate) fn version(window: &Window<'_>, at: usize) -> Result<Option<Version>, Refusal> {
+    let there = window.bytes.get(at..).unwrap_or_default();
+    scan::looked(there.len().min(VERSION_LENGTH));
+    match there.first_chunk::<VERSION_LENGTH>() {
+        Some(b"HTTP/1.1") => return Ok(Some(Version::Http11)),
+        Some(b"HTTP/1.0") => return Ok(Some(Version::Http10)),
+        _ => {}
+    }
+    for (place, (byte, expected)) in there.iter().zip(b"HTTP/1.1").enumerate() {
+        match place {
+            5 | 7 if byte == expected || (place == 7 && *byte == b'0') => {}
+            5 | 7 if byte.is_ascii_digit() => return Err(Refusal::VersionUnsupported),
+            _ if byte != expected => return window.misplaced(at + place, Refusal::Version),
+            _ => {}
+        }
+    }
+    window.more()
+}
+
+/// The bytes up to the bound of a line, or up to where they have arrived. Whoever judges only what stands in here judges
+/// the same bytes in the same order, in however many pieces they arrive.
+pub(crate) struct Window<'a> {
+    pub bytes: &'a [u8],
+    /// Why nothing beyond these bytes is looked at, when it is not that they are still to come.
+    beyond: Option<Refusal>,
+}
+
+impl Window<'_> {
+    /// The answer when the bytes in here are not enough.
+    pub(crate) fn more<T>(&self) -> Result<Option<T>, Refusal> {
+        match self.beyond {
+            Some(refusal) => Err(refusal),
+            None => Ok(None),
+        }
+    }
+
+    /// The answer to a byte that does not belong where it stands: what it does to the line, or else `otherwise`.
+    #[cold]
+    pub(crate) fn misplaced<T>(&self, at: usize, otherwise: Refusal) -> Result<Option<T>, Refusal> {
+        scan::looked(2);
+        match self.bytes[at] {
+            b'\n' => Err(Refusal::BareLineFeed),
+            b'\r' => match self.bytes.get(at + 1) {
+                None => self.more(),
+                Some(b'\n') => Err(otherwise),
+                Some(_) => Err(Refusal::BareCarriageReturn),
+            },
+            b'\t' => Err(otherwise),
+            ..=0x1f | 0x7f => Err(Refusal::ControlByte),
+            _ => Err(otherwise),
+        }
+    }
+
+    /// Where the next line begins, when `at` is the place of a carriage return.
+    pub(crate) fn next_line(&self, at: usize) -> Result<Option<usize>, Refusal> {
+        scan::looked(1);
+        match self.bytes.get(at + 1) {
+            None => self.more(),
+            Some(b'\n') => Ok(Some(at + 2)),
+            Some(_) => Err(Refusal::BareCarriageReturn),
+        }
+    }
+}
+
+/// Reads field lines up to and with the empty line that ends them. Resumable: it is given the same bytes again with more
+/// behind them and goes on where it stopped.
+#[derive(Debug)]
+pub(crate) struct Section {
+    /// The first byte of the first field: places are noted from here.
+    start: usize,
+    /// The first byte of this line.
+    line: usize,
+    /// The next byte to look at.
+    at: usize,
+    stage: Stage,
+    name_end: usize,
+    value_start: usize,
+    spans: Spans,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    LineStart,
+    Name,
+    /// The space between colon and value.
+    Gap,
+    Value,
+    /// At the carriage return that ends a field.
+    FieldEnd,
+    /// At the carriage return of the empty line.
+    SectionEnd,
+}
+
+impl Section {
+    /// A section that begins at this byte.
+    pub(crate) const fn new(start: usize) -> Self {
+        Self {
+            start,
+            line: start,
+            at: start,
+            stage: Stage::LineStart,
+            name_end: 0,
+            value_start: 0,
+            spans: Spans::new(),
+        }
+    }
+
+    /// Reads on. `take` is shown each field's name and value, and where the value begins. Gives the place behind the
+    /// empty line; then [`Section::fields`] has the fields.
+    pub(crate) fn read(
+        &mut self,
+        bytes: &[u8],
+        bounds: &Bounds,
+        most: usize,
+        mut take: impl FnMut(&[u8], &[u8], usize) -> Result<(), Refusal>,
+    ) -> Result<Option<usize>, Refusal> {
+        loop {
+            let window = bounds.window(bytes, self.line);
+            if self.stage == Stage::LineStart {
+                match window.bytes.get(self.at) {
+                    None => return window.more(),
+                    Some(b'\r') => self.stage = Stage::SectionEnd,
+                    Some(b' ' | b'\t') => return Err(Refusal::Folded),
+                    Some(_) if self.spans.len() == most => return Err(Refusal::TooManyFields),
+                    Some(_) => self.stage = Stage::Name,
+                }
+            }
+            if self.stage == Stage::SectionEnd {
+                return window.next_line(self.at);
+            }
+            if self.stage == Stage::Name {
+                self.at = scan::token(window.bytes, self.at);
+                match window.bytes.get(self.at) {
+                    None => return window.more(),
+                    Some(b':') if self.at > self.line => {}
+                    Some(byte) => return window.misplaced(self.at, wrong_name(*byte, self.at - self.line)),
+                }
+                self.name_end = self.at;
+                self.at += 1;
+                self.stage = Stage::Gap;
+            }
+            if self.stage == Stage::Gap {
+                self.at = scan::space(window.bytes, self.at);
+                if self.at == window.bytes.len() {
+                    return window.more();
+                }
+                self.value_start = self.at;
+                self.stage = Stage::Value;
+            }
+            if self.stage == Stage::Value {
+                self.at = scan::text(window.bytes, self.at);
+                match window.bytes.get(self.at) {
+                    None => return window.more(),
+                    Some(b'\r') => self.stage = Stage::FieldEnd,
+                    Some(b'\n') => return Err(Refusal::BareLineFeed),
+                    Some(_) => return Err(Refusal::ControlByte),
+                }
+            }
+            let Some(next) = window.next_line(self.at)? else { return Ok(None) };
+            let value = self.value_start..trimmed(bytes, self.value_start, self.at);
+            take(&bytes[self.line..self.name_end], &bytes[value.clone()], value.start)?;
+            self.note(bytes, value, next);
+            self.line = next;
+            self.at = next;
+            self.stage = Stage::LineStart;
+        }
+    }
+
+    /// The fields that were read, over a copy of their bytes, when `end` is what [`Section::read`] gave.
+    pub(crate) fn fields(&mut self, bytes: &[u8], end: usize) -> Fields {
+        let lines = Bytes::copy_from_slice(&bytes[self.start..end - 2]);
+        Fields::received(lines, std::mem::take(&mut self.spans))
+    }
+
+    fn note(&mut self, bytes: &[u8], value: Range<usize>, next: usize) {
+        let written_plainly =
+            value.start == self.name_end + 2 && bytes[self.name_end + 1] == b' ' && value.end + 2 == next;
+        let name = self.line - self.start..self.name_end - self.start;
+        let value = value.start - self.start..value.end - self.start;
+        if written_plainly { self.spans.push_line(name, value) } else { self.spans.push(name, value) }
+    }
+}
+
+/// The end of a value without the space behind it.
+fn trimmed(bytes: &[u8], start: usize, end: usize) -> usize {
+    let mut at = end;
+    while at > start && matches!(bytes[at - 1], b' ' | b'\t') {
+        at -= 1;
+    }
+    scan::looked(end - at + 1);
+    at
+}
+
+#[cold]
+fn wrong_name(byte: u8, length: usize) -> Refusal {
+    match byte {
+        b' ' | b'\t' if length > 0 => Refusal::SpaceBeforeColon,
+        b'\r' => Refusal::MissingColon,
+        _ => Refusal::FieldName,
+    }
+}
