@@ -15,8 +15,9 @@ use std::net::{IpAddr, SocketAddr};
 use portolan_config::snapshot::{Believed, Listener};
 use portolan_exchange::Fields;
 
-use super::proxy_protocol::{ProxyHeader, Transport};
+use super::proxy_protocol::{Origin, ProxyHeader, Transport};
 pub use forwarded::Malformed;
+pub(crate) use forwarded::elements;
 use node::Node;
 
 /// Who asks.
@@ -24,16 +25,17 @@ use node::Node;
 pub struct Client {
     /// The client's address, as far as trusted proxies tell it; IPv4 as such, mapped into IPv6 or not.
     pub address: IpAddr,
-    /// The address of whoever sent the request here: the last proxy, or the client itself.
-    pub peer: IpAddr,
-    /// Whether the peer is believed: what it received of others is passed on, ahead of its own address.
-    pub peer_is: Peer,
-    /// What the client spoke to the first proxy that was believed.
+    /// What the client spoke to the first proxy that is believed, or to us.
     pub scheme: Scheme,
-    /// Which host the client asked that proxy for; absent where it asked for the request's own.
+    /// The port it connected to there.
+    pub port: u16,
+    /// Which host it asked for there; absent where that is the request's own.
     pub host: Option<Box<str>>,
-    /// Which port the client connected to, where a proxy says so.
-    pub port: Option<u16>,
+    /// How many entries of the list that was believed, from the right, tell of the way from the client to the peer. What
+    /// stands left of them is made up, as far as anyone knows.
+    pub told: usize,
+    /// The connection that the request came on.
+    pub connection: Connection,
 }
 
 /// Whether what a peer says of others is believed.
@@ -92,27 +94,35 @@ pub struct Connection {
     pub peer_is: Peer,
     /// What the peer speaks.
     pub scheme: Scheme,
+    /// The port the peer connected to.
+    pub port: u16,
 }
 
 impl Connection {
-    /// A connection from `peer`, which speaks `scheme` with us; `header` is the PROXY header, from a trusted peer only.
-    pub fn new(listener: &Listener, peer: SocketAddr, scheme: Scheme, header: Option<&ProxyHeader>) -> Self {
-        let source = header.and_then(ProxyHeader::source).unwrap_or(peer);
-        let peer = SocketAddr::new(source.ip().to_canonical(), source.port());
-        let scheme = match header.map(|header| header.transport) {
-            Some(Transport::Tls) => Scheme::Https,
-            Some(Transport::Plain) => Scheme::Http,
-            Some(Transport::Unknown) | None => scheme,
-        };
-        let believed = listener.trusts(peer.ip());
-        Self { peer, peer_is: if believed { Peer::Trusted(listener.forwarded) } else { Peer::Untrusted }, scheme }
+    /// A connection from `peer` to this port of ours, on which `scheme` is spoken; `header` is its PROXY header, where
+    /// [`Expected`](super::proxy_protocol::Expected) let it be read.
+    pub fn new(listener: &Listener, peer: SocketAddr, port: u16, scheme: Scheme, header: Option<&ProxyHeader>) -> Self {
+        let (mut peer, mut port, mut scheme) = (peer, port, scheme);
+        if let Some(header) = header {
+            if let Origin::Client { source, destination } = header.origin {
+                (peer, port) = (source, destination.port());
+            }
+            match header.transport {
+                Transport::Tls => scheme = Scheme::Https,
+                Transport::Plain => scheme = Scheme::Http,
+                Transport::Unknown => {}
+            }
+        }
+        peer.set_ip(peer.ip().to_canonical());
+        let peer_is = if listener.trusts(peer.ip()) { Peer::Trusted(listener.forwarded) } else { Peer::Untrusted };
+        Self { peer, peer_is, scheme, port }
     }
 
     /// Who asks, by the head of a request. Allocates only where a trusted proxy tells of another host.
     ///
     /// # Errors
-    /// A trusted proxy passed on a `Forwarded` field that can be read in more than one way, or in none. Where only its sender is
-    /// to blame, as with an address that is none, the last one that could be read is the client.
+    /// A trusted proxy passed on a `Forwarded` field that can be read in more than one way, or in none. Where a list of addresses
+    /// holds what is none, the last one that could be read is the client.
     pub fn client(&self, listener: &Listener, fields: &Fields) -> Result<Client, Malformed> {
         match self.peer_is {
             Peer::Trusted(Believed::XForwarded) => Ok(self.by_x_forwarded(listener, fields)),
@@ -123,8 +133,8 @@ impl Connection {
 
     /// The peer is the client, as far as anyone knows.
     pub fn alone(&self) -> Client {
-        let address = self.peer.ip();
-        Client { address, peer: address, peer_is: self.peer_is, scheme: self.scheme, host: None, port: None }
+        let Self { peer, scheme, port, .. } = *self;
+        Client { address: peer.ip(), scheme, port, host: None, told: 0, connection: *self }
     }
 
     fn by_x_forwarded(&self, listener: &Listener, fields: &Fields) -> Client {
@@ -132,15 +142,14 @@ impl Connection {
         for entry in from_the_right(fields, "x-forwarded-for") {
             let Some(address) = Node::x_forwarded(entry) else { break };
             client.address = address;
+            client.told += 1;
             if !listener.trusts(address) {
                 break;
             }
         }
         // The last of each: what the peer itself wrote, where it wrote any.
         let last = |name| from_the_right(fields, name).next();
-        client.scheme = last("x-forwarded-proto").and_then(Scheme::of).unwrap_or(self.scheme);
-        client.host = last("x-forwarded-host").and_then(host).map(Into::into);
-        client.port = last("x-forwarded-port").and_then(port);
+        client.asked(last("x-forwarded-proto"), last("x-forwarded-host"), last("x-forwarded-port"));
         client
     }
 
@@ -148,25 +157,43 @@ impl Connection {
         let mut client = self.alone();
         // The last element whose address is untrusted, or stands behind one that cannot be read; all being trusted, the first.
         let mut found = None;
-        for element in forwarded::elements(fields) {
+        for element in elements(fields) {
             let element = element?;
+            client.told += 1;
             match element.node.and_then(Node::forwarded) {
-                None => found = None,
-                Some(address) if found.is_none() || !listener.trusts(address) => found = Some((address, element)),
+                None => (found, client.told) = (None, 0),
+                Some(address) if found.is_none() || !listener.trusts(address) => {
+                    (found, client.told) = (Some((address, element)), 1);
+                }
                 Some(_) => {}
             }
         }
         if let Some((address, element)) = found {
             client.address = address;
-            client.scheme = element.scheme.and_then(Scheme::of).unwrap_or(self.scheme);
-            client.host = element.host.and_then(host).map(Into::into);
+            client.asked(element.scheme, element.host, None);
         }
         Ok(client)
     }
 }
 
+impl Client {
+    /// What the client asked for, as a trusted proxy tells it. Where it tells something, and no port, that of the host it tells
+    /// holds, or the scheme's.
+    fn asked(&mut self, told_scheme: Option<&[u8]>, told_host: Option<&[u8]>, told_port: Option<&[u8]>) {
+        let told_scheme = told_scheme.and_then(Scheme::of);
+        let told_host = told_host.and_then(host);
+        self.scheme = told_scheme.unwrap_or(self.scheme);
+        let port_of_host = told_host.and_then(port_of);
+        if told_scheme.is_some() || told_host.is_some() {
+            self.port = port_of_host.unwrap_or(self.scheme.port());
+        }
+        self.port = told_port.and_then(port).unwrap_or(self.port);
+        self.host = told_host.map(Into::into);
+    }
+}
+
 /// The entries of a list field (RFC 9110, section 5.6.1), the last first, empty ones left out.
-fn from_the_right<'f>(fields: &'f Fields, name: &'static str) -> impl Iterator<Item = &'f [u8]> {
+pub(crate) fn from_the_right<'f>(fields: &'f Fields, name: &'static str) -> impl Iterator<Item = &'f [u8]> {
     let mut values: [&[u8]; LINES] = [b""; LINES];
     let mut count = 0;
     for value in fields.get_all(name) {
@@ -193,6 +220,12 @@ fn host(text: &[u8]) -> Option<&str> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(byte);
     let fits = (1..=261).contains(&text.len()) && text.iter().all(plain);
     if fits { std::str::from_utf8(text).ok() } else { None }
+}
+
+/// The port behind a host.
+fn port_of(host: &str) -> Option<u16> {
+    let (_, text) = host.rsplit_once(':').filter(|(_, text)| !text.ends_with(']'))?;
+    port(text.as_bytes())
 }
 
 fn port(text: &[u8]) -> Option<u16> {

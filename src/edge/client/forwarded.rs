@@ -23,7 +23,9 @@ impl std::error::Error for Malformed {}
 /// What one proxy says; values without their quotes. One with an escape in it (`\`) counts as absent: no address, scheme or host
 /// needs any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Element<'f> {
+pub(crate) struct Element<'f> {
+    /// All of it, as it was received.
+    pub(crate) text: &'f [u8],
     /// Who sent it the request.
     pub(super) node: Option<&'f [u8]>,
     /// What that one spoke.
@@ -33,7 +35,7 @@ pub(super) struct Element<'f> {
 }
 
 /// The elements of all `Forwarded` fields from left to right, empty ones left out. After an error there is nothing more.
-pub(super) fn elements(fields: &Fields) -> impl Iterator<Item = Result<Element<'_>, Malformed>> {
+pub(crate) fn elements(fields: &Fields) -> impl Iterator<Item = Result<Element<'_>, Malformed>> {
     fields.get_all("forwarded").flat_map(|value| Elements { rest: value })
 }
 
@@ -53,11 +55,14 @@ impl<'f> Iterator for Elements<'f> {
                 _ => break,
             }
         }
+        let begin = self.rest;
         let element = element(&mut self.rest);
         if element.is_err() {
             self.rest = b"";
         }
-        Some(element)
+        Some(
+            element.map(|element| Element { text: begin[..begin.len() - self.rest.len()].trim_ascii_end(), ..element }),
+        )
     }
 }
 

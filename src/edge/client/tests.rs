@@ -24,7 +24,7 @@ fn fields(list: &[(&str, &str)]) -> Fields {
 /// Who asks on a connection of this peer.
 fn asks(peer: &str, believed: Believed, list: &[(&str, &str)]) -> Result<Client, Malformed> {
     let listener = listener(believed);
-    let connection = Connection::new(&listener, SocketAddr::new(peer.parse().unwrap(), 4711), Scheme::Http, None);
+    let connection = Connection::new(&listener, SocketAddr::new(peer.parse().unwrap(), 4711), 8080, Scheme::Http, None);
     connection.client(&listener, &fields(list))
 }
 
@@ -114,27 +114,43 @@ fn a_trusted_proxy_tells_scheme_and_host_and_nobody_else_does() {
         ("X-Forwarded-Proto", "http, HTTPS"),
         ("X-Forwarded-Host", "evil.example"),
         ("X-Forwarded-Host", "shop.example:8443"),
-        ("X-Forwarded-Port", "8443"),
+        ("X-Forwarded-Port", "9443"),
     ];
-    let told = asks("10.0.0.1", Believed::XForwarded, &list).unwrap();
-    let expected = Client {
-        address: [192, 0, 2, 7].into(),
-        peer: [10, 0, 0, 1].into(),
-        peer_is: Peer::Trusted(Believed::XForwarded),
-        scheme: Scheme::Https,
-        host: Some("shop.example:8443".into()),
-        port: Some(8443),
+    let asked = |peer, believed, list: &[(&str, &str)]| {
+        let client = asks(peer, believed, list).unwrap();
+        (client.address.to_string(), client.scheme, client.host.map(String::from), client.port)
     };
-    assert_eq!(told, expected);
-    let alone = asks("192.0.2.9", Believed::XForwarded, &list).unwrap();
-    let peer = IpAddr::from([192, 0, 2, 9]);
-    let expected =
-        Client { address: peer, peer, peer_is: Peer::Untrusted, scheme: Scheme::Http, host: None, port: None };
-    assert_eq!(alone, expected);
+    let shop = || Some("shop.example:8443".to_owned());
+    let told = |port| ("192.0.2.7".to_owned(), Scheme::Https, shop(), port);
+    assert_eq!(asked("10.0.0.1", Believed::XForwarded, &list), told(9443));
+    assert_eq!(asked("10.0.0.1", Believed::XForwarded, &list[..4]), told(8443));
+    let (_, scheme, host, port) = asked("10.0.0.1", Believed::XForwarded, &list[..2]);
+    assert_eq!((scheme, host, port), (Scheme::Https, None, 443));
+    let nothing = |address: &str| (address.to_owned(), Scheme::Http, None, 8080);
+    assert_eq!(asked("10.0.0.1", Believed::XForwarded, &list[..1]), nothing("192.0.2.7"));
+    assert_eq!(asked("192.0.2.9", Believed::XForwarded, &list), nothing("192.0.2.9"));
 
     let list = [("Forwarded", "for=6.6.6.6;host=evil.example, for=192.0.2.7;proto=https;host=\"shop.example:8443\"")];
-    let told = asks("10.0.0.1", Believed::Rfc7239, &list).unwrap();
-    assert_eq!((told.scheme, told.host.as_deref()), (Scheme::Https, Some("shop.example:8443")));
+    assert_eq!(asked("10.0.0.1", Believed::Rfc7239, &list), told(8443));
+    assert_eq!(asked("192.0.2.9", Believed::Rfc7239, &list), nothing("192.0.2.9"));
+}
+
+#[test]
+fn what_is_believed_of_a_list_is_counted_from_its_end() {
+    let told = |believed, name: &str, value: &str| asks("10.0.0.1", believed, &[(name, value)]).unwrap().told;
+    for (list, expected) in [
+        ("6.6.6.6, 192.0.2.7, 10.0.0.2", 2),
+        ("10.0.0.9, 10.0.0.2", 2),
+        ("192.0.2.7, unknown, 10.0.0.2", 1),
+        ("192.0.2.7, unknown", 0),
+        ("", 0),
+    ] {
+        assert_eq!(told(Believed::XForwarded, "x-forwarded-for", list), expected, "{list}");
+        let nodes: Vec<_> =
+            list.split(", ").filter(|node| !node.is_empty()).map(|node| format!("for={node}")).collect();
+        assert_eq!(told(Believed::Rfc7239, "forwarded", &nodes.join(", ")), expected, "{list}");
+        assert_eq!(told(Believed::Off, "x-forwarded-for", list), 0);
+    }
 }
 
 #[test]
@@ -151,7 +167,7 @@ fn what_cannot_be_a_scheme_a_host_or_a_port_is_passed_over() {
         ("X-Forwarded-Port", ""),
     ] {
         let told = asks("10.0.0.1", Believed::XForwarded, &[(name, value)]).unwrap();
-        assert_eq!((told.scheme, told.host, told.port), (Scheme::Http, None, None), "{name}: {value}");
+        assert_eq!((told.scheme, told.host, told.port), (Scheme::Http, None, 8080), "{name}: {value}");
     }
     let long = "a".repeat(262);
     assert_eq!(asks("10.0.0.1", Believed::XForwarded, &[("X-Forwarded-Host", &long)]).unwrap().host, None);
@@ -164,21 +180,24 @@ fn a_proxy_header_names_the_peer_and_what_it_spoke() {
     let balancer: SocketAddr = "[::ffff:10.0.0.1]:5000".parse().unwrap();
     let told = |origin, transport| {
         let header = ProxyHeader { origin, transport };
-        Connection::new(&listener, balancer, Scheme::Http, Some(&header))
+        Connection::new(&listener, balancer, 8080, Scheme::Http, Some(&header))
     };
-    let from = |source: &str| Origin::Client { source: source.parse().unwrap(), destination: balancer };
-    let peer = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let from = |source: &str| Origin::Client {
+        source: source.parse().unwrap(),
+        destination: "198.51.100.1:443".parse().unwrap(),
+    };
+    let connection =
+        |peer: &str, peer_is, scheme, port| Connection { peer: peer.parse().unwrap(), peer_is, scheme, port };
+    let believed = Peer::Trusted(Believed::XForwarded);
     assert_eq!(
         told(from("192.0.2.7:1"), Transport::Tls),
-        Connection { peer: peer("192.0.2.7:1"), peer_is: Peer::Untrusted, scheme: Scheme::Https }
+        connection("192.0.2.7:1", Peer::Untrusted, Scheme::Https, 443)
     );
     // Behind the balancer another proxy that is trusted: what it says in a head is believed as well.
-    assert_eq!(
-        told(from("10.9.9.9:1"), Transport::Unknown),
-        Connection { peer: peer("10.9.9.9:1"), peer_is: Peer::Trusted(Believed::XForwarded), scheme: Scheme::Http }
-    );
+    assert_eq!(told(from("10.9.9.9:1"), Transport::Unknown), connection("10.9.9.9:1", believed, Scheme::Http, 443));
     for origin in [Origin::Balancer, Origin::Unix] {
-        assert_eq!(told(origin, Transport::Plain).peer, peer("10.0.0.1:5000"));
+        let own = connection("10.0.0.1:5000", believed, Scheme::Http, 8080);
+        assert_eq!(told(origin, Transport::Plain), own);
     }
 }
 
@@ -249,7 +268,7 @@ proptest! {
             for (name, believed) in [("x-forwarded-for", Believed::XForwarded), ("forwarded", Believed::Rfc7239)] {
                 if let Ok(client) = asks("10.0.0.1", believed, &[(name, &text)]) {
                     let named = text.contains(&client.address.to_string()) || client.address.is_ipv6();
-                    prop_assert!(client.address == client.peer || named, "{} of {}", client.address, text);
+                    prop_assert!(client.address == client.connection.peer.ip() || named, "{} of {}", client.address, text);
                 }
             }
         }
