@@ -1,11 +1,11 @@
 //! A browser that is not ours: Chromium, without a window.
 
+use std::fs;
 use std::io::Read;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::wait;
@@ -33,9 +33,8 @@ pub fn document_of(url: &str) -> String {
 /// A running browser with all its processes. They are gone when it is dropped.
 struct Browser {
     child: Child,
-    group: Pid,
-    // Dropped last: they write into it.
-    _folder: TempDir,
+    // Every process of it has this in its command line. Dropped last: they write into it.
+    folder: TempDir,
 }
 
 impl Browser {
@@ -50,28 +49,44 @@ impl Browser {
             .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
             .args(["--virtual-time-budget=10000", "--dump-dom", url])
             .env("HOME", folder.path())
+            .env("TMPDIR", folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             // It complains of the desktop that it does not find.
-            .stderr(Stdio::null())
-            .process_group(0);
+            .stderr(Stdio::null());
         let child = command
             .spawn()
             .unwrap_or_else(|error| panic!("no browser: {error}; `scripts/install test` installs chromium"));
-        let group = Pid::from_child(&child);
-        Self { child, group, _folder: folder }
+        Self { child, folder }
+    }
+
+    /// The processes that are still there, by what they were started with: its helpers are neither its children nor of
+    /// its group.
+    fn processes(&self) -> Vec<Pid> {
+        let folder = self.folder.path().to_str().expect("the folder's name is text").as_bytes();
+        let is_ours = |line: &[u8]| line.windows(folder.len()).any(|part| part == folder);
+        let entries = fs::read_dir("/proc").expect("the system tells its processes").flatten();
+        let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        // One that ends meanwhile is not there; of one that has ended, and is not reaped yet, the line is empty.
+        let ours = numbers.filter(|id| fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| is_ours(&line)));
+        ours.filter_map(Pid::from_raw).collect()
     }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Both fail only when all of it has ended already.
-        let _ = kill_process_group(self.group, Signal::KILL);
+        let is_gone = || {
+            let left = self.processes();
+            for process in &left {
+                // It fails only when it has ended meanwhile.
+                let _ = kill_process(*process, Signal::KILL);
+            }
+            left.is_empty().then_some(())
+        };
+        let is_gone = wait::try_until_some(is_gone).is_some();
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
         let _ = self.child.wait();
-        // Its helpers are nobody's children now: the system reaps them in its own time.
-        let is_gone = || test_kill_process_group(self.group).is_err().then_some(());
-        if wait::try_until_some(is_gone).is_none() && !thread::panicking() {
-            panic!("processes of the browser were left behind");
-        }
+        assert!(is_gone || thread::panicking(), "processes of the browser were left behind");
     }
 }
