@@ -149,13 +149,20 @@ impl Gateway {
         let mut gateway =
             Self { parts, listeners, admin: None, workers: Vec::new(), watch: None, reloader: None, writer, stop };
         // From here on an error drops the gateway, which ends what was started.
-        gateway.start_workers(&snapshot, bound.into_iter().map(|(_, listener, _)| Arc::new(listener)).collect())?;
+        gateway.start_workers(
+            &snapshot,
+            bound.into_iter().map(|(name, listener, _)| (name, Arc::new(listener))).collect(),
+        )?;
         gateway.admin = Some(admin::start(&snapshot.admin, gateway.parts.clone())?);
         gateway.watch_files(&snapshot)?;
         Ok(gateway)
     }
 
-    fn start_workers(&mut self, snapshot: &Snapshot, listeners: Vec<Arc<Listener>>) -> Result<(), StartError> {
+    fn start_workers(
+        &mut self,
+        snapshot: &Snapshot,
+        listeners: Vec<(Arc<str>, Arc<Listener>)>,
+    ) -> Result<(), StartError> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         for index in 0..snapshot.workers.unwrap_or(cores) {
             let setup = worker::Setup {
@@ -325,12 +332,18 @@ fn load(options: &Options) -> Result<Snapshot, Diagnostics> {
 /// What cannot be changed while the gateway runs, and was.
 fn waits_for_restart(started: &Snapshot, now: &Snapshot) -> Vec<&'static str> {
     let changed = [
-        ("listeners", started.listeners != now.listeners),
+        ("listeners", !listen_alike(started, now)),
         ("workers", started.workers != now.workers),
         ("admin", started.admin != now.admin),
         ("access_log", started.access_log != now.access_log),
     ];
     changed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+}
+
+/// Whether two snapshots listen in the same way: what a plan holds of listeners aside.
+fn listen_alike(a: &Snapshot, b: &Snapshot) -> bool {
+    let (a, b) = (&a.listeners, &b.listeners);
+    a.len() == b.len() && a.values().zip(b.values()).all(|(a, b)| a.runs_like(b))
 }
 
 type Bound = Vec<(Arc<str>, Listener, SocketAddr)>;

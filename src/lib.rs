@@ -6,6 +6,7 @@ pub mod access_log;
 pub mod admin;
 pub mod command;
 pub mod demo;
+pub mod edge;
 pub mod gateway;
 pub mod listener;
 pub mod metrics;

@@ -184,10 +184,12 @@ impl WorkerMetrics {
     }
 
     /// A request was refused before it had a route.
-    pub fn unrouted(&self, fault: FaultKind) {
+    pub fn unrouted(&self, status: u16, fault: Option<FaultKind>) {
         let cells = self.route(&Arc::from("-"));
-        add(&cells.status[usize::from(fault.status() / 100).min(5)], 1);
-        add(&cells.faults[fault as usize], 1);
+        add(&cells.status[usize::from(status / 100).min(5)], 1);
+        if let Some(fault) = fault {
+            add(&cells.faults[fault as usize], 1);
+        }
     }
 
     /// A connection was accepted; it counts as open until the guard is dropped.

@@ -144,6 +144,7 @@ fn routes_show_their_policies_in_the_order_of_their_phases() {
         ("subscription", "authorize"),
         ("rate_limit", "limit"),
         ("headers", "transform"),
+        ("sanitise", "transform"),
     ]);
     let expected = json!({ "routes": [
         {
@@ -156,7 +157,7 @@ fn routes_show_their_policies_in_the_order_of_their_phases() {
         },
         {
             "route": "files", "path": "/files/**", "methods": ["GET", "PUT"], "inbound": "rest", "outbound": "http",
-            "policies": [], "deadline_ms": 30000,
+            "policies": policies(&[("sanitise", "transform")]), "deadline_ms": 30000,
         },
     ] });
     assert_eq!(shown, expected);

@@ -2,11 +2,13 @@
 
 mod callers;
 mod contract;
+mod cors;
 mod failing;
 mod log;
 mod passing;
 mod policies;
 mod routing;
+mod sanitise;
 mod upstreams;
 
 use crate::kit::TestGateway;

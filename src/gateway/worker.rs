@@ -30,7 +30,8 @@ pub struct Setup {
     pub shared: Arc<Shared>,
     pub metrics: Arc<Metrics>,
     pub log: Opener,
-    pub listeners: Vec<Arc<Listener>>,
+    /// Listeners by their names.
+    pub listeners: Vec<(Arc<str>, Arc<Listener>)>,
     pub stop: CancellationToken,
 }
 
@@ -69,7 +70,7 @@ async fn run(setup: Setup, ready: SyncSender<io::Result<()>>) {
     let housekeeping = tokio::task::spawn_local(keep_house(worker.clone(), engine.clone()));
     let connections = TaskTracker::new();
     let mut accepting = Vec::new();
-    for listener in listeners {
+    for (name, listener) in listeners {
         let socket = match listener.on_this_worker() {
             Ok(socket) => socket,
             Err(error) => {
@@ -77,7 +78,7 @@ async fn run(setup: Setup, ready: SyncSender<io::Result<()>>) {
                 return;
             }
         };
-        let (worker, engine) = (worker.clone(), engine.clone());
+        let (worker, engine) = (worker.clone(), engine.of_listener(name));
         let (stop, connections) = (stop.clone(), connections.clone());
         accepting.push(tokio::task::spawn_local(async move {
             listener.accept(socket, worker, engine, stop, connections).await;

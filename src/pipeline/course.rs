@@ -317,7 +317,7 @@ impl Course {
 
     /// Ends the exchange with this answer and gives both away.
     pub fn finish(mut self, answer: Answer) -> (Exchange, Answer) {
-        let status = answer.as_ref().map_or_else(|fault| fault.kind().status(), |reply| reply.status);
+        let status = answer.as_ref().map_or_else(|fault| fault.status(), |reply| reply.status);
         self.exchange().record.status = status;
         if let Err(fault) = &answer {
             self.note(fault);

@@ -16,11 +16,12 @@ use futures_util::FutureExt;
 use portolan_exchange::exchange::{Bytes, Exchange, Place, RequestId};
 use portolan_exchange::protocol::Interim;
 use portolan_exchange::worker::Runner;
-use portolan_exchange::{Answer, Fault, LocalBoxFuture, Method, Request, Response, Target, Worker};
+use portolan_exchange::{Answer, Fault, Fields, LocalBoxFuture, Method, Request, Response, Target, Worker};
 
 use crate::access_log::AccessLog;
 use crate::metrics::WorkerMetrics;
 use crate::plan::{Plan, Plans};
+use crate::policy::cors;
 use course::Course;
 
 pub use guard::text as panic_text;
@@ -50,18 +51,27 @@ pub struct Arrived {
 
 /// Runs exchanges on one worker.
 pub struct Engine {
-    current: RefCell<arc_swap::Cache<Arc<arc_swap::ArcSwap<Plan>>, Arc<Plan>>>,
+    current: Rc<RefCell<arc_swap::Cache<Arc<arc_swap::ArcSwap<Plan>>, Arc<Plan>>>>,
+    // What requests come in by; nothing for the worker's own.
+    listener: Option<Arc<str>>,
     waiting: Waiting,
     pub(crate) metrics: Rc<WorkerMetrics>,
     pub(crate) log: AccessLog,
-    ids: Cell<u128>,
+    ids: Rc<Cell<u128>>,
 }
 
 impl Engine {
     /// An engine on this plan. `seed` makes the request ids of this worker differ from those of others.
     pub fn new(plans: &Plans, waiting: Waiting, metrics: Rc<WorkerMetrics>, log: AccessLog, seed: u128) -> Rc<Self> {
-        let current = RefCell::new(arc_swap::Cache::new(plans.current.clone()));
-        Rc::new(Self { current, waiting, metrics, log, ids: Cell::new(seed) })
+        let current = Rc::new(RefCell::new(arc_swap::Cache::new(plans.current.clone())));
+        Rc::new(Self { current, listener: None, waiting, metrics, log, ids: Rc::new(Cell::new(seed)) })
+    }
+
+    /// The same engine for what comes in by this listener.
+    pub fn of_listener(&self, name: Arc<str>) -> Rc<Self> {
+        let Self { current, listener: _, waiting, metrics, log, ids } = self;
+        let (current, metrics, log, ids) = (current.clone(), metrics.clone(), log.clone(), ids.clone());
+        Rc::new(Self { current, listener: Some(name), waiting: *waiting, metrics, log, ids })
     }
 
     /// The plan in force. A request keeps the one it began with.
@@ -69,8 +79,7 @@ impl Engine {
         self.current.borrow_mut().load().clone()
     }
 
-    /// Answers one request. Dropping the future cancels the exchange; a panic in its
-    /// own code is an answer too.
+    /// Answers one request. Dropping the future cancels the exchange; a panic in its own code is an answer too.
     pub async fn serve(
         self: &Rc<Self>,
         worker: &Rc<Worker>,
@@ -80,7 +89,8 @@ impl Engine {
         let id = self.next_id();
         let started = worker.clock.now();
         let plan = self.plan();
-        let (target, parameters) = match plan.find(&mut request) {
+        let cors = self.cors(&plan);
+        let (target, parameters) = match plan.find(&mut request, cors.as_deref()) {
             Ok(found) => found,
             Err(fault) => return (self.refuse_unrouted(worker, id, &request, &fault), None),
         };
@@ -91,6 +101,9 @@ impl Engine {
         exchange.record.bytes = arrived.bytes;
         exchange.record.queue = arrived.queue;
         exchange.interim = arrived.interim;
+        if let Some(cors) = cors {
+            exchange.tickets.put(cors::OfListener(cors));
+        }
         let mut course = Course::new(self.clone(), worker.clone(), exchange);
         let answer = match guard::guarded(course.travel()).await {
             Ok(answer) => answer,
@@ -116,11 +129,21 @@ impl Engine {
 
     fn refuse_unrouted(&self, worker: &Worker, id: RequestId, request: &Request, fault: &Fault) -> Response {
         let text = id.to_string();
-        let mut response = fault.response(&text);
+        let mut told = Fields::new();
+        let asked = self.cors(&self.plan()).map(|rules| rules.tell(request, &mut told));
+        // Whoever asks whether it may is let: so it reads what its request is refused with.
+        let fault = (asked != Some(cors::Asked::Preflight)).then_some(fault);
+        let mut response = fault.map_or_else(|| Response::new(204), |fault| fault.response(&text));
+        response.fields.append(&told);
         response.fields.push(b"x-request-id", text.as_bytes());
-        self.metrics.unrouted(fault.kind());
-        self.log.write(|line| unrouted_line(line, worker, &text, request, fault));
+        self.metrics.unrouted(response.status, fault.map(Fault::kind));
+        self.log.write(|line| unrouted_line(line, worker, &text, request, response.status, fault));
         response
+    }
+
+    /// What pages of other origins are told where a route says nothing.
+    fn cors(&self, plan: &Plan) -> Option<Arc<cors::Rules>> {
+        plan.cors_of(self.listener.as_deref()?)
     }
 
     /// An id that no other request of this process has.

@@ -65,16 +65,25 @@ fn write_line(line: &mut Line<'_>, worker: &Worker, exchange: &Exchange, outcome
     }
 }
 
-/// The line of a request that no route took.
-pub fn unrouted_line(line: &mut Line<'_>, worker: &Worker, id: &str, request: &Request, fault: &Fault) {
+/// The line of a request that no route took: refused, or a preflight that was answered all the same.
+pub fn unrouted_line(
+    line: &mut Line<'_>,
+    worker: &Worker,
+    id: &str,
+    request: &Request,
+    status: u16,
+    fault: Option<&Fault>,
+) {
     line.text("time", &time(worker));
     line.text("request_id", id);
     line.text("method", request.method.as_str());
     line.text("path", shortened(request.target.path()));
     line.display("client", request.peer.ip());
-    line.number("status", u64::from(fault.kind().status()));
-    line.text("outcome", word(Outcome::Faulted(fault.kind())));
-    line.text("fault", fault.kind().code());
+    line.number("status", u64::from(status));
+    line.text("outcome", word(fault.map_or(Outcome::Completed, |fault| Outcome::Faulted(fault.kind()))));
+    if let Some(fault) = fault {
+        line.text("fault", fault.kind().code());
+    }
 }
 
 /// A path as far as a log needs it: the queue is bounded in lines, so a line must be bounded, too.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::router::{Conflict, Router};
 use super::{Consumers, Plan, Shared, nowhere};
-use crate::policy::{ApiKeys, HeaderRules, RateLimits, Scoped, Subscribed};
+use crate::policy::{ApiKeys, Cors, HeaderRules, RateLimits, Sanitise, Scoped, Subscribed, cors};
 use crate::protocols::{self, Contracts, Mount};
 
 /// The environment that a gateway serves, as long as its configuration cannot name one.
@@ -49,7 +49,8 @@ impl Plan {
             return Err(problems);
         }
         shared.consumers.store(consumers.clone());
-        Ok(Self { router, consumers, routes: shown, snapshot })
+        let cors = snapshot.listeners.values().filter_map(cors_of).collect();
+        Ok(Self { router, consumers, routes: shown, cors, snapshot })
     }
 }
 
@@ -92,6 +93,12 @@ fn problem(place: &Place, template: &str, conflict: Conflict) -> Diagnostic {
     }
 }
 
+/// What pages of other origins are told by a listener, by its name.
+fn cors_of(listener: &Arc<snapshot::Listener>) -> Option<(Arc<str>, Arc<cors::Rules>)> {
+    let cors = listener.cors.as_ref()?;
+    Some((listener.name.clone(), Arc::new(cors::Rules::of(cors))))
+}
+
 /// Limits, and what their buckets are named after.
 fn scoped(scope: &str, limits: &[RateLimit]) -> Vec<Scoped> {
     let scope: Arc<str> = scope.into();
@@ -113,6 +120,8 @@ struct Rules<'a> {
     authenticate: &'a [Arc<snapshot::Identity>],
     rate_limits: Vec<Scoped>,
     headers: Vec<&'a snapshot::HeaderRules>,
+    cors: Option<&'a snapshot::Cors>,
+    sanitise: Option<&'a snapshot::Sanitise>,
     deadline: Duration,
     prefix: &'a str,
     host: Option<&'a str>,
@@ -132,6 +141,8 @@ impl<'a> Build<'a> {
                 authenticate: &settings.authenticate,
                 rate_limits: scoped(&format!("api/{}", settings.name), &settings.rate_limits),
                 headers: vec![&settings.headers],
+                cors: settings.cors.as_ref(),
+                sanitise: settings.sanitise.as_ref(),
                 deadline: settings.deadline,
                 prefix: settings.path.trim_end_matches('/'),
                 host: settings.host.as_deref(),
@@ -153,6 +164,8 @@ impl<'a> Build<'a> {
             authenticate: &settings.authenticate,
             rate_limits: scoped(&format!("route/{}", settings.name), &settings.rate_limits),
             headers: vec![&settings.headers],
+            cors: settings.cors.as_ref(),
+            sanitise: settings.sanitise.as_ref(),
             deadline: settings.deadline,
             prefix: settings.strip_prefix.as_deref().unwrap_or_default().trim_end_matches('/'),
             host: settings.host.as_deref(),
@@ -209,6 +222,11 @@ impl<'a> Build<'a> {
     /// The policies of a route, in the order of their phases.
     fn policies(&self, rules: &Rules<'_>) -> Box<[Arc<dyn Policy>]> {
         let mut policies = self.shared.policies.clone();
+        // First of all that guards: a page must be able to read why it was refused.
+        let by_listener = self.snapshot.listeners.values().any(|listener| listener.cors.is_some());
+        if rules.cors.is_some() || by_listener {
+            policies.push(Arc::new(Cors::new(rules.cors)));
+        }
         if !rules.authenticate.is_empty() {
             policies.push(Arc::new(ApiKeys::new(rules.authenticate, self.shared.consumers.clone())));
             if let Some(api) = &rules.api {
@@ -224,6 +242,10 @@ impl<'a> Build<'a> {
         }
         if let Some(headers) = HeaderRules::new(&rules.headers) {
             policies.push(Arc::new(headers));
+        }
+        // Behind the header rules, so that on the way back it comes before them.
+        if let Some(sanitise) = rules.sanitise {
+            policies.push(Arc::new(Sanitise::new(sanitise)));
         }
         policies.sort_by_key(|policy| policy.phase());
         policies.into()

@@ -13,13 +13,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use portolan_config::Snapshot;
-use portolan_exchange::{Fault, Request};
+use portolan_exchange::{Fault, Request, Route};
 
 pub use broker::BrokerLink;
 pub use build::check;
 pub use consumers::Consumers;
 pub use router::{Parameters, Router, Target};
 pub use shared::Shared;
+
+use crate::policy::cors;
 
 /// What workers run.
 pub struct Plan {
@@ -28,20 +30,46 @@ pub struct Plan {
     pub consumers: Arc<Consumers>,
     /// What `/routes` shows.
     pub routes: Vec<serde_json::Value>,
+    /// What pages of other origins are told by listeners, by their names.
+    pub(crate) cors: Vec<(Arc<str>, Arc<cors::Rules>)>,
     /// What it was made from.
     pub snapshot: Arc<Snapshot>,
 }
 
 impl Plan {
-    /// Finds the route of a request, and brings its path into normal form: what is routed by is what goes on.
+    /// Finds the route of a request, and brings its path into normal form: what is routed by is what goes on. A preflight goes
+    /// where the method leads that it asks about, if that route or the listener, by `rules`, has an answer to it.
     ///
     /// # Errors
     /// `unknown_route`, `method_not_allowed` or `bad_request`.
-    pub fn find(&self, request: &mut Request) -> Result<(Arc<Target>, Parameters), Fault> {
+    pub fn find(&self, request: &mut Request, rules: Option<&cors::Rules>) -> Result<(Arc<Target>, Parameters), Fault> {
         if let Some(path) = path::normal(request.target.path())? {
             request.target = request.target.with_path(&path);
         }
+        if let Some(method) = cors::preflight_for(request) {
+            let own = std::mem::replace(&mut request.method, method);
+            let found = self.router.find(request);
+            request.method = own;
+            if let Ok((target, parameters)) = found
+                && (rules.is_some() || self.has_cors(&target.route))
+            {
+                return Ok((target, parameters));
+            }
+        }
         self.router.find(request)
+    }
+
+    /// What pages of other origins are told by a listener.
+    pub fn cors_of(&self, listener: &str) -> Option<Arc<cors::Rules>> {
+        self.cors.iter().find(|(name, _)| **name == *listener).map(|(_, rules)| rules.clone())
+    }
+
+    /// Whether a route has rules of its own.
+    fn has_cors(&self, route: &Route) -> bool {
+        match &route.api {
+            Some(api) => self.snapshot.apis.get(&api.name).is_some_and(|api| api.cors.is_some()),
+            None => self.snapshot.routes.get(&route.name).is_some_and(|route| route.cors.is_some()),
+        }
     }
 }
 

@@ -1,9 +1,75 @@
 //! Tells an upstream whom it speaks with.
+//!
+//! What a client says of itself never gets through. What a trusted proxy said does, from the client on, and the proxy's own
+//! address behind it: the list that the upstream sees holds only what somebody vouches for.
+
+mod line;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use portolan_exchange::{Request, Version};
+use portolan_config::snapshot::{Believed, HostSent, Told};
+use portolan_exchange::{Fields, Request, Version};
+
+use crate::edge::client::{Client, Connection, Peer, Scheme, elements, from_the_right};
+use line::Line;
+
+/// How an upstream is spoken to.
+#[derive(Debug, Clone, Copy)]
+pub struct To<'a> {
+    /// Host and port of the endpoint.
+    pub endpoint: &'a str,
+    /// Which `Host` it sees.
+    pub host: HostSent,
+    /// Which fields tell it of the client.
+    pub forwarded: Told,
+}
+
+/// Tells the upstream whom it speaks with: `Host`, `Via`, `X-Forwarded-*`, `Forwarded`. What a client claims of these is removed, and
+/// so is every field with an underscore in its name. Allocates once for all fields, and for lists that are longer than usual.
+pub fn tell(request: &mut Request, client: &Client, to: &To<'_>) {
+    let asked = std::mem::take(&mut request.authority);
+    let fields = &mut request.fields;
+    // The lists are read before what was received goes.
+    let x_forwarded = matches!(to.forwarded, Told::XForwarded | Told::Both).then(|| x_forwarded_for(fields, client));
+    let forwarded = matches!(to.forwarded, Told::Rfc7239 | Told::Both).then(|| forwarded(fields, client, &asked));
+    let mut via = Line::new();
+    fields.retain(|name, value| {
+        if name.eq_ignore_ascii_case(b"via") {
+            via.separate(b", ");
+            via.push(value);
+            return false;
+        }
+        !is_claim(name) && !name.eq_ignore_ascii_case(b"host")
+    });
+    via.separate(b", ");
+    via.push(match request.version {
+        Version::Http10 => b"1.0 portolan",
+        Version::Http11 => b"1.1 portolan",
+        Version::Http2 => b"2 portolan",
+    });
+    // Names and short values; lists make room for themselves.
+    fields.reserve(7, 192 + to.endpoint.len() + asked.len());
+    let host = if to.host == HostSent::Client && !asked.is_empty() { &*asked } else { to.endpoint };
+    fields.push(b"host", host.as_bytes());
+    if let Some(list) = x_forwarded {
+        tell_x_forwarded(fields, client, &asked, &list);
+    }
+    if let Some(list) = forwarded {
+        fields.push(b"forwarded", list.as_bytes());
+    }
+    fields.push(b"via", via.as_bytes());
+}
+
+/// Tells the upstream of a client without a proxy, as [`tell`] does, but for the port.
+pub fn forward(request: &mut Request, client: IpAddr, endpoint: &str) {
+    let (peer, peer_is) = (SocketAddr::new(client.to_canonical(), 0), Peer::Untrusted);
+    let connection = Connection { peer, peer_is, scheme: Scheme::Http, port: 0 };
+    let to = To { endpoint, host: HostSent::Endpoint, forwarded: Told::XForwarded };
+    tell(request, &connection.alone(), &to);
+}
 
 /// What a client may claim about itself, in whatever spelling: a server that hands fields to programs as variables takes `_` for `-`.
 fn is_claim(name: &[u8]) -> bool {
@@ -11,51 +77,86 @@ fn is_claim(name: &[u8]) -> bool {
     claims || name.eq_ignore_ascii_case(b"forwarded") || name.eq_ignore_ascii_case(b"x-real-ip") || name.contains(&b'_')
 }
 
-/// Tells the upstream whom it speaks with: `Host`, `Via`, `X-Forwarded-*`. What a client claims of these is removed, and so is
-/// every field with an underscore in its name.
-pub fn forward(request: &mut Request, client: IpAddr, endpoint: &str) {
-    let version = match request.version {
-        Version::Http10 => "1.0 portolan",
-        Version::Http11 => "1.1 portolan",
-        Version::Http2 => "2 portolan",
-    };
-    let mut address = String::with_capacity(40);
-    let _ = write!(address, "{client}");
-    let asked = std::mem::take(&mut request.authority);
-    let fields = &mut request.fields;
-    fields.retain(|name, _| !is_claim(name));
-    fields.remove("host");
-    fields.push(b"host", endpoint.as_bytes());
-    fields.push(b"x-forwarded-for", address.as_bytes());
-    fields.push(b"x-forwarded-proto", b"http");
-    // Only an HTTP/1.0 client can have asked for no host; then there is nothing to tell.
-    if !asked.is_empty() {
-        fields.push(b"x-forwarded-host", asked.as_bytes());
+/// The way from the client to us: what the peer vouches for, then the peer itself.
+fn x_forwarded_for(fields: &Fields, client: &Client) -> Line {
+    let mut list = Line::new();
+    let peer = client.connection.peer.ip();
+    match client.connection.peer_is {
+        Peer::Trusted(Believed::XForwarded) => {
+            let mut entries = [&b""[..]; NEAR];
+            let told = client.told.min(NEAR);
+            for (place, entry) in entries[..told].iter_mut().rev().zip(from_the_right(fields, "x-forwarded-for")) {
+                *place = entry;
+            }
+            for entry in &entries[..told] {
+                list.separate(b", ");
+                list.push(entry);
+            }
+        }
+        Peer::Trusted(Believed::Rfc7239) if client.told > 0 => {
+            let _ = write!(list, "{}", client.address);
+        }
+        Peer::Trusted(_) | Peer::Untrusted => {}
     }
-    fields.push(b"via", version.as_bytes());
+    list.separate(b", ");
+    let _ = write!(list, "{peer}");
+    list
 }
 
-#[cfg(test)]
-mod tests {
-    use portolan_exchange::{Method, Target};
+/// How many proxies of a list are passed on, from the right: more than any request passes.
+const NEAR: usize = 16;
 
-    use super::*;
-
-    #[test]
-    fn what_a_client_claims_about_itself_is_overwritten() {
-        let mut request = Request::new(Method::Get, Target::new("/"));
-        request.authority = "shop.example".into();
-        request.fields.add("X-Forwarded-For", "6.6.6.6").unwrap();
-        request.fields.add("Host", "shop.example").unwrap();
-        for claim in ["Forwarded", "X-Real-IP", "x-forwarded-port", "X_Forwarded_For"] {
-            request.fields.add(claim, "6.6.6.6").unwrap();
-        }
-        forward(&mut request, "127.0.0.9".parse().unwrap(), "orders:9000");
-        let told = |name| request.fields.get_all(name).collect::<Vec<_>>();
-        assert_eq!(told("x-forwarded-for"), [b"127.0.0.9"]);
-        assert_eq!(told("host"), [b"orders:9000"]);
-        assert_eq!(told("x-forwarded-host"), [b"shop.example"]);
-        assert_eq!(told("via"), [b"1.1 portolan"]);
-        assert_eq!(request.fields.len(), 5);
+fn tell_x_forwarded(fields: &mut Fields, client: &Client, asked: &str, list: &Line) {
+    fields.push(b"x-forwarded-for", list.as_bytes());
+    fields.push(b"x-forwarded-proto", client.scheme.as_str().as_bytes());
+    // Only an HTTP/1.0 client can have asked for no host; then there is nothing to tell.
+    let host = client.host.as_deref().unwrap_or(asked);
+    if !host.is_empty() {
+        fields.push(b"x-forwarded-host", host.as_bytes());
     }
+    if client.port != 0 {
+        let mut digits = itoa::Buffer::new();
+        fields.push(b"x-forwarded-port", digits.format(client.port).as_bytes());
+    }
+}
+
+/// The same way as elements of RFC 7239, each with what its own receiver was asked for.
+fn forwarded(fields: &Fields, client: &Client, asked: &str) -> Line {
+    let mut list = Line::new();
+    let connection = &client.connection;
+    match connection.peer_is {
+        Peer::Trusted(Believed::Rfc7239) => {
+            let all = || elements(fields).filter_map(Result::ok);
+            for element in all().skip(all().count().saturating_sub(client.told.min(NEAR))) {
+                list.separate(b", ");
+                list.push(element.text);
+            }
+        }
+        Peer::Trusted(Believed::XForwarded) if client.told > 0 => {
+            element(&mut list, client.address, client.scheme, client.host.as_deref().unwrap_or_default());
+        }
+        Peer::Trusted(_) | Peer::Untrusted => {}
+    }
+    element(&mut list, connection.peer.ip(), connection.scheme, asked);
+    list
+}
+
+/// An element: `for=192.0.2.7;host=shop.example;proto=https`. What is no token is quoted (RFC 7239, section 4), as an IPv6
+/// address is and a host with a port.
+fn element(list: &mut Line, node: IpAddr, scheme: Scheme, host: &str) {
+    list.separate(b", ");
+    let _ = match node {
+        IpAddr::V4(v4) => write!(list, "for={v4}"),
+        IpAddr::V6(v6) => write!(list, "for=\"[{v6}]\""),
+    };
+    if !host.is_empty() {
+        list.push(b";host=");
+        if portolan_exchange::fields::is_token(host.as_bytes()) {
+            list.push(host.as_bytes());
+        } else {
+            list.push_quoted(host.as_bytes());
+        }
+    }
+    list.push(b";proto=");
+    list.push(scheme.as_str().as_bytes());
 }

@@ -60,7 +60,7 @@ fn sighup_reloads_and_a_refused_file_is_told_in_the_log() {
     let file = running.folder.file();
     let problems = format!(
         "{file}:4:39: routes.all.upstream: no upstream `servise`; did you mean `service`?\n\
-         {file}:4:48: routes.all.colour: unknown key; known here: host, path, methods, upstream, authenticate, rate_limit, headers, deadline, strip_prefix\n"
+         {file}:4:48: routes.all.colour: unknown key; known here: host, path, methods, upstream, authenticate, rate_limit, headers, cors, sanitise, deadline, strip_prefix\n"
     );
     assert_eq!((&line["level"], &line["problems"]), (&json!("ERROR"), &json!(problems)));
     running.client.get("/only/a").assert_status(200);

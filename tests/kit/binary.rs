@@ -92,9 +92,18 @@ impl Binary {
 
     /// The most memory it ever held at once, in bytes, as the kernel counted it.
     pub fn most_memory(&self) -> u64 {
+        self.counted("VmHWM:")
+    }
+
+    /// The memory of its own that it holds now, in bytes, as the kernel counts it.
+    pub fn memory(&self) -> u64 {
+        self.counted("RssAnon:")
+    }
+
+    fn counted(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("the process is there");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel counts memory");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel counts memory");
         let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kilobytes");
         kilobytes * 1024
     }

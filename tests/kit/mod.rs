@@ -1,18 +1,26 @@
 //! The parts that tests are made of. Whatever is started here ends when it is dropped, also when its test fails.
 
 pub mod binary;
+pub mod browser;
 pub mod client;
+pub mod fault_proxy;
+pub mod foreign;
 pub mod gateway;
 pub mod kafka;
+pub mod message;
+pub mod nginx;
 pub mod raw;
 pub mod session;
 pub mod upstream;
 pub mod wait;
 
 mod own_tests;
+mod own_wire_tests;
 
 pub use client::{Answer, Client};
+pub use fault_proxy::{FaultProxy, Way};
 pub use gateway::TestGateway;
+pub use message::Message;
 pub use raw::{RawClient, RawUpstream};
 pub use upstream::{FakeUpstream, Reply};
 

@@ -7,7 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::message::{Expected, Message, Source, Unread};
 use super::wait::{PATIENCE, Watched};
+
+/// How the other side ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// In good order (FIN).
+    Closed,
+    /// With a reset (RST).
+    Reset,
+}
 
 /// A client of exact bytes.
 pub struct RawClient {
@@ -136,12 +146,93 @@ impl RawClient {
         self.stream.shutdown(Shutdown::Write).expect("a socket can be half closed");
     }
 
-    fn fill(&mut self) -> std::io::Result<usize> {
-        let mut buffer = [0; 16 * 1024];
-        let read = self.stream.read(&mut buffer)?;
-        self.spare.extend_from_slice(&buffer[..read]);
-        Ok(read)
+    /// Sends each of these in a segment of its own.
+    pub fn send_pieces<P: AsRef<[u8]>>(&mut self, pieces: impl IntoIterator<Item = P>) {
+        self.stream.set_nodelay(true).expect("a socket can be told not to wait");
+        for piece in pieces {
+            self.send(piece);
+        }
     }
+
+    /// Reads the answer to a request of this method, or an interim one.
+    #[track_caller]
+    pub fn answer_to(&mut self, method: &str) -> Message {
+        self.message(Expected::AnswerTo(method)).unwrap_or_else(|error| panic!("no answer to {method}: {error}"))
+    }
+
+    /// Reads the answer to a request of this method; nothing when the other side ended the connection instead.
+    pub fn try_answer_to(&mut self, method: &str) -> Option<Message> {
+        self.message(Expected::AnswerTo(method)).ok()
+    }
+
+    /// Reads the next chunk of an answer whose head was read; nothing when it is the last.
+    #[track_caller]
+    pub fn next_chunk(&mut self) -> Option<Vec<u8>> {
+        self.chunk().unwrap_or_else(|error| panic!("no chunk: {error}"))
+    }
+
+    /// Waits until the other side ends the connection, before which nothing more may come.
+    #[track_caller]
+    pub fn end(&mut self) -> End {
+        let (end, more) = self.rest();
+        assert!(more.is_empty(), "this came before the end: {:?}", String::from_utf8_lossy(&more));
+        end
+    }
+
+    /// Reads all there is until the other side ends the connection, however it does.
+    #[track_caller]
+    pub fn rest(&mut self) -> (End, Vec<u8>) {
+        let end = loop {
+            match self.fill() {
+                Ok(0) => break End::Closed,
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                    break End::Reset;
+                }
+                Err(error) => {
+                    panic!("the connection did not end: {error}; read: {:?}", String::from_utf8_lossy(&self.spare))
+                }
+            }
+        };
+        (end, std::mem::take(&mut self.spare))
+    }
+
+    /// Whether nothing has come that was not read yet. It says nothing of what is on its way.
+    pub fn is_quiet(&mut self) -> bool {
+        self.stream.set_nonblocking(true).expect("a socket can be non-blocking");
+        let filled = self.fill();
+        self.stream.set_nonblocking(false).expect("a socket can block");
+        self.spare.is_empty() && matches!(&filled, Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Another client on the same connection, which sends while this one reads.
+    pub fn sender(&self) -> Self {
+        let stream = self.stream.try_clone().expect("a socket can be shared");
+        Self { stream, spare: Vec::new() }
+    }
+
+    /// Ends the connection with a reset.
+    pub fn reset(self) {
+        let socket = socket2::SockRef::from(&self.stream);
+        socket.set_linger(Some(Duration::ZERO)).expect("a socket can be told not to linger");
+    }
+}
+
+impl Source for RawClient {
+    fn spare(&mut self) -> &mut Vec<u8> {
+        &mut self.spare
+    }
+
+    fn fill(&mut self) -> std::io::Result<usize> {
+        read_more(&mut self.stream, &mut self.spare)
+    }
+}
+
+fn read_more(stream: &mut TcpStream, spare: &mut Vec<u8>) -> std::io::Result<usize> {
+    let mut buffer = [0; 16 * 1024];
+    let read = stream.read(&mut buffer)?;
+    spare.extend_from_slice(&buffer[..read]);
+    Ok(read)
 }
 
 fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {
@@ -152,7 +243,7 @@ fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {
 pub struct RawUpstream {
     address: SocketAddr,
     shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
+    acceptor: Option<JoinHandle<Scripts>>,
 }
 
 struct Shared {
@@ -163,13 +254,24 @@ struct Shared {
 #[derive(Default)]
 struct Log {
     heads: Vec<String>,
+    requests: Vec<Message>,
+    connections: usize,
     cancelled: usize,
     open: Vec<TcpStream>,
+}
+
+/// How the scripts of an upstream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scripts {
+    Sound,
+    Panicked,
 }
 
 /// One connection of a [`RawUpstream`].
 pub struct Peer {
     stream: TcpStream,
+    // Read from the socket, not yet asked for.
+    spare: Vec<u8>,
     shared: Arc<Shared>,
 }
 
@@ -198,6 +300,11 @@ impl RawUpstream {
         })
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its URL, as a configuration has it.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -213,6 +320,30 @@ impl RawUpstream {
         self.shared.log.wait(&format!("{count} requests at the raw upstream"), |log| {
             (log.heads.len() >= count).then(|| log.heads.clone())
         })
+    }
+
+    /// The whole requests that its scripts have read.
+    pub fn requests(&self) -> Vec<Message> {
+        self.shared.log.read(|log| log.requests.clone())
+    }
+
+    /// Waits for this many whole requests.
+    pub fn wait_for_requests(&self, count: usize) -> Vec<Message> {
+        self.shared.log.wait(&format!("{count} whole requests at the raw upstream"), |log| {
+            (log.requests.len() >= count).then(|| log.requests.clone())
+        })
+    }
+
+    /// How many connections were opened.
+    pub fn connections(&self) -> usize {
+        self.shared.log.read(|log| log.connections)
+    }
+
+    /// Waits until so many of its connections are open.
+    pub fn wait_for_open(&self, count: usize) {
+        self.shared.log.wait(&format!("{count} open connections at the raw upstream"), |log| {
+            (log.open.len() == count).then_some(())
+        });
     }
 
     /// How many connections were closed by the caller while the script hung.
@@ -231,17 +362,45 @@ impl RawUpstream {
 impl Peer {
     /// Reads a request's head; nothing when the caller closed instead.
     pub fn head(&mut self) -> Option<String> {
-        let mut head = Vec::new();
-        let mut byte = [0; 1];
-        while !head.ends_with(b"\r\n\r\n") {
-            match self.stream.read(&mut byte) {
-                Ok(1) => head.push(byte[0]),
-                _ => return None,
+        let end = loop {
+            if let Some(at) = find(&self.spare, b"\r\n\r\n") {
+                break at + 4;
             }
-        }
+            if !matches!(self.fill(), Ok(1..)) {
+                return None;
+            }
+        };
+        let rest = self.spare.split_off(end);
+        let head = std::mem::replace(&mut self.spare, rest);
         let head = String::from_utf8_lossy(&head).into_owned();
         self.shared.log.change(|log| log.heads.push(head.clone()));
         Some(head)
+    }
+
+    /// Reads a whole request; nothing when the caller closed instead, or broke off within it.
+    ///
+    /// A request that is no HTTP/1.1 to the letter fails the test.
+    pub fn request(&mut self) -> Option<Message> {
+        let begin = self.head()?;
+        let unread = std::mem::take(&mut self.spare);
+        self.spare = [begin.as_bytes(), &unread].concat();
+        let request = match self.message(Expected::Request) {
+            Ok(request) => request,
+            Err(Unread::Ended(_)) => return None,
+            Err(Unread::Wrong(what)) => panic!("the gateway sent what is no HTTP/1.1: {what}"),
+        };
+        self.shared.log.change(|log| log.requests.push(request.clone()));
+        Some(request)
+    }
+
+    /// Reads the next chunk of a request whose head was read; nothing when it is the last, or the caller left.
+    pub fn next_chunk(&mut self) -> Option<Vec<u8>> {
+        self.chunk().ok().flatten()
+    }
+
+    /// Reads so many bytes; nothing when the caller left before.
+    pub fn read_bytes(&mut self, count: usize) -> Option<Vec<u8>> {
+        self.exactly(count).ok()
     }
 
     /// Sends bytes; `false` when the caller takes no more.
@@ -275,25 +434,41 @@ impl Peer {
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>, script: &Arc<impl Fn(&mut Peer) + Send + Sync + 'static>) {
+impl Source for Peer {
+    fn spare(&mut self) -> &mut Vec<u8> {
+        &mut self.spare
+    }
+
+    fn fill(&mut self) -> std::io::Result<usize> {
+        read_more(&mut self.stream, &mut self.spare)
+    }
+}
+
+fn accept(
+    listener: &TcpListener,
+    shared: &Arc<Shared>,
+    script: &Arc<impl Fn(&mut Peer) + Send + Sync + 'static>,
+) -> Scripts {
     let mut scripts = Vec::new();
     while let Ok((stream, _)) = listener.accept() {
         if shared.stopping.load(Ordering::Relaxed) {
             break;
         }
         let Ok(kept) = stream.try_clone() else { continue };
-        shared.log.change(|log| log.open.push(kept));
+        shared.log.change(|log| {
+            log.open.push(kept);
+            log.connections += 1;
+        });
         let (shared, script) = (shared.clone(), script.clone());
         scripts.push(thread::spawn(move || {
-            let mut peer = Peer { stream, shared };
+            let mut peer = Peer { stream, spare: Vec::new(), shared };
             script(&mut peer);
             let own = peer.stream.peer_addr().ok();
             peer.shared.log.change(|log| log.open.retain(|open| open.peer_addr().ok() != own));
         }));
     }
-    for script in scripts {
-        let _ = script.join();
-    }
+    let panicked = scripts.into_iter().map(JoinHandle::join).filter(Result::is_err).count();
+    if panicked > 0 { Scripts::Panicked } else { Scripts::Sound }
 }
 
 impl Drop for RawUpstream {
@@ -306,8 +481,9 @@ impl Drop for RawUpstream {
         });
         // Wakes the thread that accepts.
         let _ = TcpStream::connect(self.address);
-        if let Some(acceptor) = self.acceptor.take() {
-            let _ = acceptor.join();
-        }
+        let Some(acceptor) = self.acceptor.take() else { return };
+        let scripts = acceptor.join();
+        // What a script asserts is part of the test.
+        assert!(thread::panicking() || matches!(scripts, Ok(Scripts::Sound)), "a script of the raw upstream panicked");
     }
 }

@@ -258,6 +258,38 @@ pub fn nobody() -> SocketAddr {
     listener.local_addr().expect("a bound socket has an address")
 }
 
+/// A service so busy that the system takes no more connections for it: whoever connects waits.
+pub struct Full {
+    listener: socket2::Socket,
+    _waiting: Vec<socket2::Socket>,
+}
+
+impl Full {
+    /// Fills its queue.
+    pub fn start() -> Self {
+        let tcp = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("there is room");
+        let listener = tcp();
+        listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("there is a free port");
+        listener.listen(0).expect("a bound socket can listen");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let connect = |_| {
+            let socket = tcp();
+            socket.set_nonblocking(true).expect("a socket can be non-blocking");
+            // It is under way, which is all that is wanted.
+            let _ = socket.connect(&address);
+            socket
+        };
+        let waiting = (0..8).map(connect).collect();
+        Self { listener, _waiting: waiting }
+    }
+
+    /// Its URL, as a configuration has it.
+    pub fn url(&self) -> String {
+        let address = self.listener.local_addr().ok().and_then(|address| address.as_socket());
+        format!("http://{}", address.expect("a bound socket has an address"))
+    }
+}
+
 fn serve(listener: TcpListener, log: &Watched<Log>, handler: &Handler, stopped: oneshot::Receiver<()>) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("there is room for a runtime");

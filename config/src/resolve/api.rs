@@ -71,7 +71,10 @@ impl Resolver<'_> {
         let authenticate = self.identities_named(&api.authenticate);
         let cors = self.cors(api.cors.take(), Some(&api.headers));
         let kind = self.kind(&mut api, &place, caller)?;
-        let sanitise = self.sanitise(api.sanitise.take());
+        let sanitise = match kind {
+            ApiKind::AsyncApi(_) => None,
+            ApiKind::OpenApi(_) | ApiKind::GraphQl(_) => self.sanitise(api.sanitise.take()),
+        };
         Some(Api {
             name: name.clone(),
             version: api.version,

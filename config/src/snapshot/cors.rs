@@ -19,8 +19,8 @@ pub struct Cors {
     pub max_age: Duration,
 }
 
-/// An origin, or all that differ in their first label, as browsers write them (HTML standard, section 7.1.1,
-/// "serialization of an origin"): scheme and host in lowercase, the scheme's own port left out.
+/// An origin, or all that differ in their first label, as browsers write them (HTML standard, "serialization
+/// of an origin"): scheme and host in lowercase, the scheme's own port left out.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
     /// This one.
@@ -36,7 +36,7 @@ pub enum Origin {
 
 impl Origin {
     /// Whether a browser that sends this is meant. Bytes are compared, since browsers write an origin in one way (Fetch
-    /// standard, section 4.10).
+    /// standard, "CORS check").
     pub fn is(&self, sent: &[u8]) -> bool {
         match self {
             Self::Exact(origin) => sent == origin.as_bytes(),

@@ -9,6 +9,7 @@
 
 mod binding;
 mod node;
+mod payload;
 mod reader;
 
 use std::collections::HashMap;
@@ -16,7 +17,11 @@ use std::sync::Arc;
 
 pub(crate) use node::percent_decoded;
 use portolan_config::{Diagnostics, Place, Tree};
+use portolan_exchange::value::Type;
+use portolan_exchange::{Kind, Operation};
 use serde_json::Value;
+
+use crate::outbound::placed_type;
 
 /// What an AsyncAPI document promises to clients.
 #[derive(Debug, Clone)]
@@ -48,6 +53,10 @@ pub struct Channel {
     pub may_subscribe: bool,
     /// Whether a client may publish: an operation has the action `receive`.
     pub may_publish: bool,
+    /// What a client publishes: what the payload schemas of all its messages say, since nothing tells which it is.
+    pub input: Type,
+    /// What a subscriber receives, of an event that has a value.
+    pub output: Type,
 }
 
 impl Channel {
@@ -61,13 +70,27 @@ impl Channel {
     }
 }
 
+impl Channel {
+    /// Asking for its events, as exchanges carry it: each is of the output type.
+    pub fn subscribe(&self) -> Arc<Operation> {
+        let (id, kind) = (self.address.clone(), Kind::Subscribe);
+        Arc::new(Operation { id, kind, input: Type::Any, output: self.output.clone() })
+    }
+
+    /// Handing it an event, as exchanges carry it: the event's value goes in, and its place comes out.
+    pub fn publish(&self) -> Arc<Operation> {
+        let (id, kind) = (self.address.clone(), Kind::Publish);
+        Arc::new(Operation { id, kind, input: self.input.clone(), output: placed_type() })
+    }
+}
+
 impl Contract {
     /// Reads a document.
     ///
     /// # Errors
     /// Everything that keeps it from being served, each with its place, and the warnings.
     pub fn read(tree: &Tree) -> Result<Self, Diagnostics> {
-        Self::read_json(&tree.to_json(), &|pointer| tree.place_of(pointer))
+        Self::from_document(&tree.to_json(), &|pointer| tree.place_of(pointer))
     }
 
     /// The channel of this address or, where no address is such, of this name.
@@ -75,7 +98,11 @@ impl Contract {
         self.by_word.get(word).map(|at| &self.channels[*at])
     }
 
-    fn read_json(document: &Value, place: &dyn Fn(&str) -> Place) -> Result<Self, Diagnostics> {
+    /// Reads a document that stands in memory; `place` tells where the value at a JSON pointer was written.
+    ///
+    /// # Errors
+    /// As [`Contract::read`].
+    pub fn from_document(document: &Value, place: &dyn Fn(&str) -> Place) -> Result<Self, Diagnostics> {
         reader::Reader::new(document, place).read()
     }
 }
@@ -103,6 +130,7 @@ pub(crate) fn sample() -> Arc<Contract> {
     }
     document["channels"]["a"]["messages"] = json!({ "made": {} });
     Arc::new(
-        Contract::read_json(&document, &|pointer| Place::new("sample", 0, 0, pointer)).expect("the sample is served"),
+        Contract::from_document(&document, &|pointer| Place::new("sample", 0, 0, pointer))
+            .expect("the sample is served"),
     )
 }

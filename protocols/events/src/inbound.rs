@@ -46,9 +46,7 @@ impl Events {
     /// Serves a contract. `max_body` bounds a published event, in bytes.
     pub fn new(contract: Arc<Contract>, settings: Settings, max_body: usize) -> Self {
         let operation = |id: &Arc<str>, kind| Arc::new(Operation::untyped(id.clone(), kind));
-        let of_channel = |channel: &Arc<Channel>| {
-            (operation(&channel.address, Kind::Subscribe), operation(&channel.address, Kind::Publish))
-        };
+        let of_channel = |channel: &Arc<Channel>| (channel.subscribe(), channel.publish());
         let operations = Operations {
             session: operation(&"session".into(), Kind::Session),
             connect: operation(&"connect".into(), Kind::Call),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use portolan_exchange::events::{EventLog, Placed, Publisher, Record};
 use portolan_exchange::protocol::Content;
-use portolan_exchange::value::{Map, Payload, Type, Value};
+use portolan_exchange::value::{Map, MapType, Payload, Type, Value};
 use portolan_exchange::{Answer, Exchange, Fault, FaultKind, Fields, Kind, LocalBoxFuture, Outbound, Reply, Worker};
 
 use crate::contract::{Channel, Contract};
@@ -111,6 +111,12 @@ fn placed_payload(placed: Placed) -> Payload {
         .with("offset", placed.offset)
         .with("timestamp", millis(placed.timestamp));
     Payload::of(Value::Map(place))
+}
+
+/// The type of this answer.
+pub(crate) fn placed_type() -> Type {
+    let place = MapType::new().required("partition", Type::I64).required("offset", Type::I64);
+    Type::map(place.required("timestamp", Type::I64))
 }
 
 /// The place that a publish answered with, whoever answered it; `None` when the answer has no such form.

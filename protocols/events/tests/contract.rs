@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, SinkExt, StreamExt};
+use portolan_config::Place;
 use portolan_events::frames::command::{self, Deed};
 use portolan_events::frames::event;
 use portolan_events::{Channels, Contract, Events, Settings, Topics};
@@ -18,6 +19,7 @@ use portolan_exchange::contract::{
 };
 use portolan_exchange::events::{EventLog, Placed, Publisher, Received, Record};
 use portolan_exchange::upgrade::Upgrading;
+use portolan_exchange::value::strategy::schema_of;
 use portolan_exchange::value::{Map, MapType, Others, Payload, Type, Value, json};
 use portolan_exchange::{
     Body, Exchange, Fault, FaultKind, Identity, Kind, LocalBoxFuture, Method, Operation, Outbound, Request, Route,
@@ -176,6 +178,36 @@ fn values_that_another_protocol_publishes_keep_their_types_up_to_the_frame() {
         let mut exchange = calling(&broker, Kind::Publish);
         exchange.input = Some(Payload::of(value.clone()));
         delivered(&mut exchange, &broker, expected)
+    });
+}
+
+#[test]
+fn values_keep_the_types_that_the_contract_declares() {
+    values_keep_their_types(|expected, value| {
+        let payload = json!({ "payload": schema_of(expected) });
+        let document = json!({
+            "asyncapi": "3.0.0",
+            "info": { "title": "t", "version": "1" },
+            "channels": { "a": { "address": "a", "messages": { "made": payload } } },
+            "operations": {
+                "out": { "action": "send", "channel": { "$ref": "#/channels/a" } },
+                "in": { "action": "receive", "channel": { "$ref": "#/channels/a" } },
+            },
+        });
+        let place = |pointer: &str| Place::new("events.json", 0, 0, pointer);
+        let contract = Arc::new(Contract::from_document(&document, &place).expect("the document is served"));
+        let received = contract.channels[0].subscribe().output.clone();
+        let broker = FakeBroker::answering();
+        let events = Arc::new(Events::new(contract, Settings::default(), 1 << 20));
+        let route = contract::route(events, channels(&broker));
+        let mut exchange = posting(route, "application/json", Body::whole(json::encode(value)));
+        describe(&worker(), &mut exchange).map_err(|fault| fault.to_string())?;
+        let operation = exchange.operation.clone().ok_or("no operation")?;
+        let input = exchange.input.as_ref().ok_or("it was not read")?.value(&operation.input);
+        if input.as_ref() != Ok(&value) {
+            return Err(format!("it is published as {input:?}"));
+        }
+        delivered(&mut exchange, &broker, &received)
     });
 }
 

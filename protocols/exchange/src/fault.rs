@@ -79,6 +79,7 @@ fault_kinds! {
     UpstreamUnreachable "upstream_unreachable" Upstream 502 1013 true "The service could not be reached";
     UpstreamBroken "upstream_broken" Upstream 502 1013 true "The service's answer broke off or was not understood";
     UpstreamRefused "upstream_refused" Upstream 502 1013 false "The service refused the request of the gateway";
+    UpstreamError "upstream_error" Upstream 502 1013 true "The service answered with an error";
     UpstreamTimeout "upstream_timeout" Upstream 504 1013 true "The service did not answer in time";
     BrokerUnavailable "broker_unavailable" Upstream 503 1013 true "The broker could not be reached";
     RecordRefused "record_refused" Upstream 422 4400 false "The broker refused the record";
@@ -95,6 +96,7 @@ pub struct Fault(Box<Parts>);
 
 struct Parts {
     kind: FaultKind,
+    status: Option<u16>,
     detail: Cow<'static, str>,
     cause: Option<String>,
     violations: Vec<Violation>,
@@ -118,6 +120,7 @@ impl Fault {
     pub fn new(kind: FaultKind, detail: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Parts {
             kind,
+            status: None,
             detail: detail.into(),
             cause: None,
             violations: Vec::new(),
@@ -165,6 +168,19 @@ impl Fault {
         self
     }
 
+    /// With this HTTP status in place of its kind's: that of an upstream's answer which it stands for. 400 to 599.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        debug_assert!((400..600).contains(&status), "{status} is no status of a fault");
+        self.0.status = Some(status);
+        self
+    }
+
+    /// Its HTTP status.
+    pub fn status(&self) -> u16 {
+        self.0.status.unwrap_or(self.0.kind.status())
+    }
+
     /// What went wrong.
     pub fn kind(&self) -> FaultKind {
         self.0.kind
@@ -205,7 +221,7 @@ impl Fault {
         let mut document = serde_json::json!({
             "type": format!("urn:portolan:fault:{}", self.0.kind.code()),
             "title": self.0.kind.title(),
-            "status": self.0.kind.status(),
+            "status": self.status(),
             "detail": self.detail(),
             "code": self.0.kind.code(),
             "request_id": request_id,
@@ -224,7 +240,7 @@ impl Fault {
 
     /// The fault as an HTTP response that holds a problem document, with `Retry-After` in whole seconds where a wait helps.
     pub fn response(&self, request_id: &str) -> crate::Response {
-        let mut response = crate::Response::new(self.0.kind.status());
+        let mut response = crate::Response::new(self.status());
         response.fields.push(b"content-type", b"application/problem+json");
         self.head_fields(&mut response.fields);
         response.body = crate::Body::whole(self.problem(request_id).to_string());

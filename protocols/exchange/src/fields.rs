@@ -134,6 +134,12 @@ impl Fields {
         });
     }
 
+    /// Makes room for so many more fields and bytes of names and values, so that adding them allocates at most once.
+    pub fn reserve(&mut self, fields: usize, bytes: usize) {
+        self.entries.reserve(fields);
+        self.laid_over.reserve(bytes);
+    }
+
     /// Adds a field that is already known to be well-formed, behind those of the same name.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         let entry = self.keep(name, value);

@@ -57,7 +57,7 @@ impl Media {
     fn status(self, fault: &Fault, refusal: Option<&Refusal>) -> u16 {
         match (self, refusal) {
             (Media::Json, Some(_)) if fault.kind() != FaultKind::BadRequest => 200,
-            _ => fault.kind().status(),
+            _ => fault.status(),
         }
     }
 }

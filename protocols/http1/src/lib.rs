@@ -21,6 +21,8 @@ mod request;
 mod response;
 mod scan;
 mod section;
+#[cfg(test)]
+mod work;
 mod write;
 
 use portolan_exchange::fields::is_token;

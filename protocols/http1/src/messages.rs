@@ -80,14 +80,16 @@ impl Messages {
             return events;
         }
         self.held.extend_from_slice(bytes);
-        let held = std::mem::take(&mut self.held);
+        let mut held = std::mem::take(&mut self.held);
         let mut rest = held.as_slice();
         if let Err(refusal) = self.advance(&mut rest, &mut events) {
             self.state = State::Refused;
             events.push(Event::Refused(refusal));
             return events;
         }
-        self.held = rest.to_vec();
+        let consumed = held.len() - rest.len();
+        held.drain(..consumed);
+        self.held = held;
         events
     }
 

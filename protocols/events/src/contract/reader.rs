@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use portolan_config::{Diagnostics, Place};
+use portolan_exchange::value::schema::Side;
 use serde_json::Value;
 
 use super::binding;
 use super::node::{Document, Node};
+use super::payload::Payloads;
 use super::{Channel, Contract};
 
 const TOP: &[&str] =
@@ -41,6 +43,7 @@ const OPERATION: &[&str] = &[
 
 pub(super) struct Reader<'a> {
     document: Document<'a>,
+    payloads: Payloads<'a>,
     found: Diagnostics,
     channels: Vec<Channel>,
     /// Which channel stands at which pointer, to tell what an operation's reference means.
@@ -51,6 +54,7 @@ impl<'a> Reader<'a> {
     pub(super) fn new(root: &'a Value, place: &'a dyn Fn(&str) -> Place) -> Self {
         Self {
             document: Document { root, place },
+            payloads: Payloads::new(root),
             found: Diagnostics::new(),
             channels: Vec::new(),
             by_pointer: HashMap::new(),
@@ -111,6 +115,8 @@ impl<'a> Reader<'a> {
             None => self.checked_topic(&node, &address),
         };
         let messages = self.messages(&node);
+        let names = messages.iter().map(|(name, _)| name.clone()).collect();
+        let messages: Vec<Node<'a>> = messages.into_iter().map(|(_, message)| message).collect();
         let at = self.channels.len();
         self.by_pointer.insert(declared, at);
         self.by_pointer.entry(node.pointer).or_insert(at);
@@ -118,9 +124,11 @@ impl<'a> Reader<'a> {
             name: name.into(),
             address: address.into(),
             topic: topic.into(),
-            messages,
+            messages: names,
             may_subscribe: false,
             may_publish: false,
+            input: self.payloads.of_any(&self.document, &messages, Side::Input),
+            output: self.payloads.of_any(&self.document, &messages, Side::Output),
         });
     }
 
@@ -172,15 +180,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn messages(&mut self, channel: &Node<'a>) -> Vec<Arc<str>> {
-        let mut names = Vec::new();
+    /// Its messages and their names.
+    fn messages(&mut self, channel: &Node<'a>) -> Vec<(Arc<str>, Node<'a>)> {
+        let mut messages = Vec::new();
         for (key, message) in channel.get("messages").iter().flat_map(Node::entries) {
             let Some(message) = self.resolve(message) else { continue };
             binding::message(&self.document, &message, &mut self.found);
             let name = message.get("name").and_then(|name| name.value.as_str()).unwrap_or(key);
-            names.push(name.into());
+            messages.push((name.into(), message));
         }
-        names
+        messages
     }
 
     fn read_operation(&mut self, node: Node<'a>) {

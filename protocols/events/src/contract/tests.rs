@@ -1,10 +1,11 @@
 use portolan_config::Place;
+use portolan_exchange::value::{Field, MapType, Others, Presence};
 use serde_json::{Value, json};
 
 use super::*;
 
 fn read(document: &Value) -> Result<Contract, Diagnostics> {
-    Contract::read_json(document, &|pointer| Place::new("events.yaml", 0, 0, pointer))
+    Contract::from_document(document, &|pointer| Place::new("events.yaml", 0, 0, pointer))
 }
 
 fn problems(document: &Value) -> String {
@@ -51,6 +52,8 @@ fn a_document_gives_channels_with_topic_messages_and_directions() {
         messages: vec!["order.created".into()],
         may_subscribe: true,
         may_publish: true,
+        input: Type::map_of(Type::Any),
+        output: Type::map_of(Type::Any),
     };
     assert_eq!(contract.channels, vec![Arc::new(expected)]);
     assert_eq!((contract.title.as_str(), contract.version.as_str()), ("Orders", "2.0.0"));
@@ -58,6 +61,96 @@ fn a_document_gives_channels_with_topic_messages_and_directions() {
     assert_eq!(contract.channel("orders.created").map(|channel| &*channel.name), Some("created"));
     assert_eq!(contract.channel("created").map(|channel| &*channel.address), Some("orders.created"));
     assert_eq!(contract.channel("orders.created.v2"), None);
+}
+
+/// The channel of this contract, whose messages are these.
+fn with_messages(messages: Value) -> Channel {
+    let contract = read(&with("/channels/created/messages", messages)).expect("the document is served");
+    (*contract.channels[0]).clone()
+}
+
+#[test]
+fn an_event_is_of_the_type_that_the_payload_of_its_message_says() {
+    let payload = json!({
+        "type": "object",
+        "required": ["id", "secret", "made"],
+        "properties": {
+            "id": { "type": "integer", "format": "int64", "readOnly": true },
+            "secret": { "type": "string", "writeOnly": true },
+            "made": { "type": "string", "format": "date-time" },
+            "price": { "type": ["string", "null"], "format": "decimal" },
+            "lines": { "type": "array", "items": { "$ref": "#/components/schemas/Line" } },
+        },
+        "additionalProperties": false,
+    });
+    let line = json!({ "type": "object", "properties": { "order": { "$ref": "#/components/schemas/Order" } } });
+    let mut document =
+        with("/components/messages/OrderCreated/payload", json!({ "$ref": "#/components/schemas/Order" }));
+    document["components"]["schemas"] = json!({ "Order": payload, "Line": line });
+    document["components"]["schemas"]["Order"]["properties"]["part_of"] =
+        json!({ "$ref": "#/components/schemas/Order" });
+    let contract = read(&document).expect("the document is served");
+    let order = |id, secret| {
+        let field = |r#type, presence| Field { r#type, presence };
+        let members = MapType::new()
+            .field("id", field(Type::I64, id))
+            .field("secret", field(Type::Text, secret))
+            .required("made", Type::Timestamp)
+            .optional("price", Type::nullable(Type::Decimal))
+            .optional("lines", Type::list(Type::Any))
+            .optional("part_of", Type::Any);
+        Type::map(members)
+    };
+    let (publish, subscribe) = (contract.channels[0].publish(), contract.channels[0].subscribe());
+    let place =
+        MapType::new().required("partition", Type::I64).required("offset", Type::I64).required("timestamp", Type::I64);
+    let expected = Operation {
+        id: "orders.created".into(),
+        kind: Kind::Publish,
+        input: order(Presence::Optional, Presence::Required),
+        output: Type::map(place),
+    };
+    assert_eq!(*publish, expected);
+    let expected = Operation {
+        id: "orders.created".into(),
+        kind: Kind::Subscribe,
+        input: Type::Any,
+        output: order(Presence::Required, Presence::Optional),
+    };
+    assert_eq!(*subscribe, expected);
+}
+
+#[test]
+fn an_event_of_several_messages_is_what_all_of_them_say() {
+    let message = |price: Value| json!({ "payload": { "type": "object", "required": ["price"], "properties": { "price": price } } });
+    let (whole, broken) =
+        (json!({ "type": "integer", "format": "int32" }), json!({ "type": "number", "format": "double" }));
+    let channel = with_messages(json!({ "a": message(whole.clone()), "b": message(broken) }));
+    let expected = MapType::new().required("price", Type::Number).others(Others::Of(Type::Any));
+    assert_eq!(channel.output, Type::map(expected));
+    assert_eq!(with_messages(json!({ "a": message(whole), "b": {} })).output, Type::Any);
+    assert_eq!(with_messages(json!({})).output, Type::Any);
+}
+
+#[test]
+fn a_payload_is_read_in_its_format_where_it_is_json() {
+    let of = |message: Value| with_messages(json!({ "a": message })).input;
+    let in_format = |format: &str| {
+        let schema = json!({ "type": "string", "format": "byte", "nullable": true });
+        of(json!({ "payload": { "schemaFormat": format, "schema": schema } }))
+    };
+    assert_eq!(in_format("application/vnd.aai.asyncapi+json;version=3.0.0"), Type::Bytes);
+    assert_eq!(in_format("application/schema+yaml; version=draft-07"), Type::Bytes);
+    assert_eq!(in_format("application/vnd.oai.openapi;version=3.0.0"), Type::nullable(Type::Bytes));
+    assert_eq!(in_format("application/vnd.oai.openapi+json;version=3.1.0"), Type::Bytes);
+    assert_eq!(in_format("application/vnd.apache.avro;version=1.9.0"), Type::Any);
+    let bytes = json!({ "type": "string", "format": "byte" });
+    assert_eq!(of(json!({ "payload": bytes, "contentType": "application/cloudevents+json" })), Type::Bytes);
+    assert_eq!(of(json!({ "payload": bytes, "contentType": "text/plain" })), Type::Any);
+    assert_eq!(of(json!({ "payload": { "$ref": "#/components/schemas/Gone" } })), Type::Any);
+    let mut document = with("/components/messages/OrderCreated/payload", bytes);
+    document["defaultContentType"] = json!("application/octet-stream");
+    assert_eq!(read(&document).expect("the document is served").channels[0].input, Type::Any);
 }
 
 #[test]

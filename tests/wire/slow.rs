@@ -1,0 +1,248 @@
+//! Parties that are slow without standing still: one byte a second, by the gateway's clock.
+
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{SECOND, answer, get, listening, ok, plain, with_listener};
+use crate::kit::wait::{self, Watched};
+use crate::kit::{RawClient, RawUpstream, TestGateway};
+
+/// Sends these bytes one by one, a second apart, until they have all gone or the other side ended the connection.
+fn trickle(gateway: &TestGateway, client: &RawClient, bytes: &[u8], mut took: impl FnMut(usize)) {
+    let mut sender = client.sender();
+    for (number, byte) in bytes.iter().enumerate() {
+        if !sender.try_send([*byte]) {
+            return;
+        }
+        took(number + 1);
+        gateway.advance(SECOND);
+    }
+}
+
+#[test]
+#[ignore = "wire: needs the gateway's own HTTP/1.1"]
+fn a_head_of_a_byte_a_second_is_refused_after_its_time_though_it_never_stood_still() {
+    let upstream = super::echo();
+    let gateway = listening("head_timeout: 10s", &upstream.url());
+    let mut client = RawClient::connect(gateway.address());
+    client.send("GET / HTTP/1.1\r\nhost: a\r\nx-slow: ");
+    trickle(&gateway, &client, &[b'x'; 12], |_| {});
+    gateway.advance_until("the head is given up", SECOND, || !client.is_quiet());
+    let refused = answer(&mut client, "GET");
+    assert_eq!((refused.status(), refused.field("connection").as_deref()), (408, Some("close")));
+    assert_eq!((&refused.json()["code"], upstream.count()), (&json!("request_timeout"), 0));
+    client.rest();
+    let line = gateway.log(1).remove(0);
+    assert_eq!(json!([line["status"], line["fault"]]), json!([408, "request_timeout"]));
+}
+
+#[test]
+fn a_head_of_a_byte_a_second_ends_with_its_time_though_it_never_stood_still() {
+    let upstream = super::echo();
+    let gateway = listening("head_timeout: 10s, idle_timeout: 1h", &upstream.url());
+    let mut client = RawClient::connect(gateway.address());
+    client.send("GET / HTTP/1.1\r\nhost: a\r\nx-slow: ");
+    let mut sender = client.sender();
+    let reading = thread::spawn(move || client.rest());
+    let mut sent = 0;
+    wait::until("the connection is ended", || {
+        // Beyond its time each byte is one too many; a pace that a busy gateway may see late is no fault of it.
+        sent += usize::from(sender.try_send("x"));
+        gateway.advance(SECOND);
+        reading.is_finished()
+    });
+    assert!(sent >= 10, "ended after {sent} s");
+    let told = String::from_utf8(reading.join().unwrap().1).unwrap();
+    assert!(told.is_empty() || told.starts_with("HTTP/1.1 408 "), "{told}");
+    assert_eq!(upstream.count(), 0);
+}
+
+/// One upstream whose requests and answers may take an hour.
+const PATIENT: &str = r#"
+    workers: 1
+    upstreams: { service: { endpoints: [ "{upstream}" ], timeouts: { first_byte: 1h, request: 1h, idle: 10s }, breaker: off } }
+    routes: { all: { path: /**, upstream: service, deadline: 1h } }
+"#;
+
+/// An upstream that counts the bytes it has got of a body of this size, and answers when it is whole.
+fn counting(size: usize) -> (RawUpstream, Watched<usize>) {
+    let got = Watched::<usize>::default();
+    let count = got.clone();
+    let upstream = RawUpstream::start(move |peer| {
+        while peer.head().is_some() {
+            for _ in 0..size {
+                if peer.read_bytes(1).is_none() {
+                    return peer.hang();
+                }
+                count.change(|got| *got += 1);
+            }
+            peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        }
+    });
+    (upstream, got)
+}
+
+#[test]
+#[ignore = "wire: needs the gateway's own HTTP/1.1"]
+fn a_body_of_a_byte_a_second_is_refused_once_its_rate_is_judged() {
+    let (upstream, got) = counting(1_000);
+    let gateway = with_listener("min_body_rate: 240B", PATIENT).with("upstream", upstream.url()).start();
+    let mut client = RawClient::connect(gateway.address());
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n");
+    upstream.wait_for(1);
+    let mut sent = 0;
+    let mut sender = client.sender();
+    while client.is_quiet() && sent < 100 && sender.try_send("x") {
+        sent += 1;
+        got.wait("the byte arrives", |got| (*got >= sent).then_some(()));
+        gateway.advance(SECOND);
+        if sent >= 12 {
+            break;
+        }
+    }
+    gateway.advance_until("the body is given up", SECOND, || !client.is_quiet());
+    let refused = answer(&mut client, "POST");
+    assert_eq!((refused.status(), &refused.json()["code"]), (408, &json!("request_timeout")));
+    assert!(sent >= 10, "refused after {sent} s, before its rate counts");
+    upstream.wait_for_cancelled(1);
+}
+
+#[test]
+fn a_body_of_a_byte_a_second_passes_where_no_rate_is_asked_for() {
+    let (upstream, got) = counting(100);
+    let gateway = with_listener("min_body_rate: off", PATIENT).with("upstream", upstream.url()).start();
+    let mut client = RawClient::connect(gateway.address());
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n");
+    trickle(&gateway, &client, &[b'x'; 100], |sent| {
+        got.wait("the byte arrives", |got| (*got >= sent).then_some(()));
+    });
+    assert_eq!(answer(&mut client, "POST"), ok("ok"));
+}
+
+#[test]
+fn a_body_of_a_piece_in_thirty_seconds_passes() {
+    const PIECE: usize = 16 * 1024;
+    let (upstream, got) = counting(10 * PIECE);
+    let gateway = TestGateway::with_config(PATIENT).with("upstream", upstream.url()).start();
+    let mut client = RawClient::connect(gateway.address());
+    client.send(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", 10 * PIECE));
+    for number in 1..=10 {
+        client.send([b'x'; PIECE]);
+        got.wait("the piece arrives", |got| (*got >= number * PIECE).then_some(()));
+        gateway.advance(30 * SECOND);
+    }
+    assert_eq!(answer(&mut client, "POST"), ok("ok"));
+}
+
+#[test]
+fn an_answer_of_a_byte_in_five_seconds_passes_whatever_the_deadline_of_its_head_was() {
+    let may_send = Watched::<usize>::default();
+    let allowed = may_send.clone();
+    let upstream = RawUpstream::start(move |peer| {
+        if peer.head().is_some() {
+            peer.send("HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n");
+            for number in 1..=50 {
+                allowed.wait("the next byte may go", |allowed| (*allowed >= number).then_some(()));
+                peer.send("x");
+            }
+        }
+    });
+    let gateway = TestGateway::with_config(
+        r#"
+        workers: 1
+        upstreams: { service: { endpoints: [ "{upstream}" ], timeouts: { first_byte: 10s, request: 10s, idle: 10s } } }
+        routes: { all: { path: /**, upstream: service, deadline: 10s } }
+        "#,
+    )
+    .with("upstream", upstream.url())
+    .start();
+    let mut client = RawClient::connect(gateway.address());
+    client.send(get("/"));
+    client.read_head();
+    for number in 1..=50 {
+        may_send.change(|may| *may = number);
+        assert_eq!(client.read_bytes(1), b"x", "byte {number}");
+        gateway.advance(5 * SECOND);
+    }
+    assert_eq!(gateway.log(1)[0]["outcome"], "completed");
+}
+
+#[test]
+fn an_answers_head_of_a_byte_a_second_is_a_504_after_its_time() {
+    let upstream = RawUpstream::start(|peer| {
+        if peer.head().is_some() && peer.send("HTTP/1.1 200 OK\r\nx-slow: ") {
+            while peer.send("x") {
+                thread::park_timeout(Duration::from_millis(1));
+            }
+        }
+    });
+    let gateway = plain(&upstream.url());
+    let pending = gateway.call("POST", "/").body("body").start();
+    upstream.wait_for(1);
+    gateway.advance_until("the answer comes", SECOND, || pending.is_there());
+    // Or it had more bytes than a head may have before its time was over.
+    let answer = pending.answer();
+    assert!(matches!(answer.status, 502 | 504), "{answer:?}");
+}
+
+/// An upstream that sends so many pieces of 64 KiB and counts those that were taken.
+fn flowing(pieces: usize) -> (RawUpstream, Watched<usize>) {
+    let taken = Watched::<usize>::default();
+    let count = taken.clone();
+    let upstream = RawUpstream::start(move |peer| {
+        if peer.head().is_some() {
+            peer.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", pieces * PIECE));
+            while count.read(|taken| *taken < pieces) && peer.send([b'x'; PIECE]) {
+                count.change(|taken| *taken += 1);
+            }
+            peer.hang();
+        }
+    });
+    (upstream, taken)
+}
+
+const PIECE: usize = 64 * 1024;
+
+#[test]
+fn a_client_that_reads_a_byte_a_second_is_cut_and_its_upstream_let_go() {
+    let (upstream, _) = flowing(1_000);
+    let gateway = plain(&upstream.url());
+    let mut client = RawClient::connect_narrow(gateway.address());
+    client.send(get("/"));
+    client.read_head();
+    let mut seconds = 0;
+    gateway.advance_until("the upstream is let go", SECOND, || {
+        // What it reads has long arrived: its window stays shut.
+        assert_eq!(client.read_bytes(1), b"x");
+        seconds += 1;
+        upstream.cancelled() == 1
+    });
+    assert!(seconds >= 60, "cut after {seconds} s");
+    let line = &gateway.log(1)[0];
+    assert_eq!(json!([line["status"], line["outcome"]]), json!([200, "cancelled"]));
+}
+
+#[test]
+fn a_client_that_reads_a_little_now_and_then_gets_all_of_it() {
+    const PIECES: usize = 320;
+    let (upstream, taken) = flowing(PIECES);
+    let gateway =
+        TestGateway::with_config(&PATIENT.replace("idle: 10s", "idle: 1h")).with("upstream", upstream.url()).start();
+    let mut client = RawClient::connect(gateway.address());
+    client.send(get("/"));
+    client.read_head();
+    let mut read = 0;
+    while read < PIECES {
+        let before = taken.read(|taken| *taken);
+        // As much as makes room at every station of the way.
+        let now = (PIECES - read).min(40);
+        let bytes = client.read_bytes(now * PIECE);
+        assert!(bytes.iter().all(|byte| *byte == b'x'));
+        read += now;
+        taken.wait("the upstream is read on", |taken| (*taken > before || *taken == PIECES).then_some(()));
+        gateway.advance(25 * SECOND);
+    }
+    assert_eq!(gateway.log(1)[0]["outcome"], "completed");
+}
