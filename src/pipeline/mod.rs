@@ -38,6 +38,9 @@ pub enum Waiting {
     Forced,
 }
 
+/// The plan in force, looked up without touching what other threads share while it stays the same.
+type Current = arc_swap::Cache<Arc<arc_swap::ArcSwap<Plan>>, Arc<Plan>>;
+
 /// How a request arrived.
 #[derive(Default)]
 pub struct Arrived {
@@ -51,7 +54,7 @@ pub struct Arrived {
 
 /// Runs exchanges on one worker.
 pub struct Engine {
-    current: Rc<RefCell<arc_swap::Cache<Arc<arc_swap::ArcSwap<Plan>>, Arc<Plan>>>>,
+    current: Rc<RefCell<Current>>,
     // What requests come in by; nothing for the worker's own.
     listener: Option<Arc<str>>,
     waiting: Waiting,

@@ -25,7 +25,11 @@ pub struct Call<'a> {
     timing: Timing,
     looked_at: usize,
     heard: bool,
+    interims: usize,
 }
+
+// Heads before the answer's own: services send one or two, and one that sends them for ever never answers.
+const INTERIMS: usize = 32;
 
 /// Until when what must have happened.
 #[derive(Clone, Copy)]
@@ -51,6 +55,8 @@ pub enum Failed {
     Body(portolan_exchange::BodyError),
     /// The request's own body panicked.
     Panicked(String),
+    /// The service takes nothing of the request.
+    Stalled,
     /// The time was over.
     Late,
 }
@@ -82,6 +88,7 @@ impl<'a> Call<'a> {
             timing,
             looked_at: 0,
             heard: false,
+            interims: 0,
         };
         link.reading.set(timing.limit);
         if call.upload.has_arrived() {
@@ -140,7 +147,7 @@ impl<'a> Call<'a> {
         match sent {
             Poll::Ready(Err(Broken::Source(error))) => Poll::Ready(Err(Failed::Body(error))),
             Poll::Ready(Err(Broken::Panicked(panic))) => Poll::Ready(Err(Failed::Panicked(panic))),
-            Poll::Ready(Err(Broken::Stalled)) => Poll::Ready(Err(Failed::Late)),
+            Poll::Ready(Err(Broken::Stalled)) => Poll::Ready(Err(Failed::Stalled)),
             // It may have answered before it closed.
             Poll::Ready(Ok(()) | Err(Broken::Refused)) | Poll::Pending => Poll::Pending,
         }
@@ -162,6 +169,10 @@ impl<'a> Call<'a> {
             self.looked_at = 0;
             if !(100..200).contains(&head.status) || head.status == 101 {
                 return Ok(Some(head));
+            }
+            self.interims += 1;
+            if self.interims > INTERIMS {
+                return Err(Failed::NotHttp("more interim answers than are taken"));
             }
             if let Some(interim) = &self.interim {
                 let mut fields = head.fields;

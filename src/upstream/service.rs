@@ -161,7 +161,7 @@ impl Service {
             match call.head().await {
                 Ok(head) => {
                     let upload = call.upload;
-                    return Ok(self.response(&request, endpoint, head, kept, upload, pools, seat));
+                    return Ok(self.response(exchange, &request, endpoint, head, kept, upload, pools, seat));
                 }
                 // Closed while it was idle, or before the first byte of an answer: what is idempotent, and here to be sent, is
                 // sent once more (RFC 9110, section 9.2.2).
@@ -177,7 +177,7 @@ impl Service {
         match call.head().await {
             Ok(head) => {
                 let upload = call.upload;
-                Ok(self.response(&request, endpoint, head, fresh, upload, pools, seat))
+                Ok(self.response(exchange, &request, endpoint, head, fresh, upload, pools, seat))
             }
             Err(failed) => Err(self.failed(endpoint, exchange, timing, &call, failed)),
         }
@@ -186,6 +186,7 @@ impl Service {
     #[expect(clippy::too_many_arguments, reason = "all that a call has brought together, handed over once")]
     fn response(
         &self,
+        exchange: &Exchange,
         request: &Request,
         endpoint: &Endpoint,
         head: ResponseHead,
@@ -201,7 +202,7 @@ impl Service {
             fields.push(b"connection", b"upgrade");
             fields.push(b"upgrade", b"websocket");
             response.fields = fields;
-            response.tunnel = Some(through::tunnel(link, seat, self.settings.timeouts.idle));
+            response.tunnel = Some(through::tunnel(link, seat, self.settings.timeouts.idle, exchange.counters()));
             return response;
         }
         response.fields = fields;
@@ -317,6 +318,10 @@ impl Service {
                 FaultKind::DeadlineExceeded,
                 "the time for this request was over before the service answered",
             ),
+            Failed::Stalled => {
+                Fault::new(FaultKind::UpstreamTimeout, format!("`{name}` did not take the request in time"))
+                    .because(cause(&"nothing of the request was taken within its time"))
+            }
             Failed::Late => Fault::new(FaultKind::UpstreamTimeout, format!("`{name}` did not answer in time"))
                 .because(cause(&"no head of a response within its time")),
         }

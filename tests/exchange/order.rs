@@ -163,6 +163,7 @@ fn the_phases_order_the_policies_whatever_the_order_of_the_configuration() {
             json!({ "name": "subscription", "phase": "authorize" }),
             json!({ "name": "rate_limit", "phase": "limit" }),
             json!({ "name": "headers", "phase": "transform" }),
+            json!({ "name": "sanitise", "phase": "transform" }),
         ];
         assert_eq!(shown.as_array().unwrap().len(), 1, "{shown}");
         assert_eq!(shown[0]["policies"], json!(policies));
@@ -188,6 +189,6 @@ fn policies_of_the_test_stand_in_every_route_each_in_its_phase() {
         let route = shown["routes"].as_array().unwrap().iter().find(|route| route["path"] == path).unwrap();
         route["policies"].as_array().unwrap().iter().map(|policy| policy["name"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(of("/one"), ["early", "limit", "rate_limit", "late"]);
-    assert_eq!(of("/two"), ["early", "limit", "late"]);
+    assert_eq!(of("/one"), ["early", "limit", "rate_limit", "sanitise", "late"]);
+    assert_eq!(of("/two"), ["early", "limit", "sanitise", "late"]);
 }

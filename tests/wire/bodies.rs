@@ -100,7 +100,6 @@ fn an_answer_without_content_on_the_wire_keeps_its_fields_and_both_connections()
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn a_304_keeps_the_length_of_what_it_stands_for() {
     let upstream = RawUpstream::answering("HTTP/1.1 304 Not Modified\r\ncontent-length: 1000\r\n\r\n");
     let gateway = plain(&upstream.url());
@@ -129,7 +128,6 @@ fn an_answer_that_ends_with_its_connection_comes_in_chunks_and_whole() {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn trailers_pass_both_ways() {
     let upstream = RawUpstream::start(|peer| {
         while peer.request().is_some() {

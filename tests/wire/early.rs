@@ -23,7 +23,6 @@ fn upload(path: &str, size: usize) -> String {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn a_client_that_sends_all_before_it_reads_gets_the_refusal_and_then_the_end() {
     const SIZE: usize = 4 << 20;
     let upstream = naming();
@@ -42,7 +41,6 @@ fn a_client_that_sends_all_before_it_reads_gets_the_refusal_and_then_the_end() {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn an_upstream_that_answers_before_it_has_read_is_heard() {
     const SIZE: usize = 4 << 20;
     let upstream = RawUpstream::start(|peer| {
@@ -70,7 +68,6 @@ fn an_upstream_that_answers_before_it_has_read_is_heard() {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn an_early_answer_is_there_before_the_body_is() {
     let upstream = RawUpstream::start(|peer| {
         if peer.head().is_some() {
@@ -100,7 +97,6 @@ fn a_client_that_goes_on_sending_behind_a_refusal_is_cut_off_in_the_end() {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn a_refused_request_whose_body_was_all_there_keeps_its_connection() {
     let upstream = naming();
     let gateway = only(&upstream);

@@ -124,7 +124,7 @@ fn an_upstream_cannot_take_away_what_frames_its_answer() {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
+#[ignore = "wire: trusted proxies are not believed yet"]
 fn a_trusted_proxy_is_believed_and_named_in_the_list() {
     let upstream = super::echo();
     let gateway = listening("trusted_proxies: [ 127.0.0.0/8 ]", &upstream.url());

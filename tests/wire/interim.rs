@@ -26,7 +26,6 @@ fn a_client_that_asks_first_is_told_to_go_on_once_and_its_connection_is_kept() {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn what_the_gateway_answered_itself_its_upstream_is_not_asked_again() {
     let upstream = super::echo();
     let gateway = plain(&upstream.url());
@@ -79,7 +78,6 @@ fn by_head(script: impl Fn(&mut Peer, &str) + Send + Sync + 'static) -> RawUpstr
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn the_question_is_passed_on_where_the_upstream_is_to_answer_it() {
     let upstream = by_head(|peer, head| {
         assert!(head.contains("expect: 100-continue\r\n"), "{head}");
@@ -104,7 +102,6 @@ fn the_question_is_passed_on_where_the_upstream_is_to_answer_it() {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn interim_answers_are_passed_on_in_their_order_before_the_answer() {
     let upstream = by_head(|peer, _| {
         peer.send("HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\nlink: </b.js>; rel=preload\r\nconnection: x-hop\r\nx-hop: 1\r\n\r\n");
@@ -123,7 +120,6 @@ fn interim_answers_are_passed_on_in_their_order_before_the_answer() {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn an_interim_answer_is_there_before_the_answer_was_sent() {
     let gone_on = crate::kit::wait::Watched::<bool>::default();
     let opened = gone_on.clone();
@@ -173,7 +169,6 @@ fn an_upstream_that_says_go_on_unasked_confuses_nobody() {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn an_upstream_that_never_comes_to_its_answer_is_given_up() {
     let upstream = by_head(|peer, _| while peer.send("HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n".repeat(100)) {});
     let gateway = plain(&upstream.url());

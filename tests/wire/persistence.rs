@@ -165,7 +165,6 @@ fn an_http_1_0_client_that_asks_for_it_keeps_its_connection_where_the_length_is_
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn a_connection_ends_behind_the_last_request_that_it_may_carry() {
     let upstream = naming();
     let gateway = listening("max_requests: 3", &upstream.url());

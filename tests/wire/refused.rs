@@ -135,7 +135,6 @@ fn lines_by_id(gateway: &TestGateway, count: usize) -> HashMap<String, Value> {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn every_head_that_breaks_a_rule_gets_a_problem_with_its_code_and_one_line_in_the_log() {
     let upstream = naming();
     let gateway = plain(&upstream.url());
@@ -154,7 +153,6 @@ fn every_head_that_breaks_a_rule_gets_a_problem_with_its_code_and_one_line_in_th
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn every_body_that_breaks_a_rule_gets_a_problem_and_no_upstream_takes_it_for_whole() {
     let upstream = RawUpstream::start(|peer| {
         while peer.request().is_some() && peer.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n") {}
@@ -178,7 +176,6 @@ fn every_body_that_breaks_a_rule_gets_a_problem_and_no_upstream_takes_it_for_who
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn what_is_too_long_is_told_which_bound_it_broke_and_what_is_just_short_enough_passes() {
     let upstream = naming();
     let gateway =

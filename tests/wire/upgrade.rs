@@ -62,7 +62,6 @@ fn websocket(gateway: &TestGateway, path: &str) -> Result<WebSocket<TcpStream>, 
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn messages_pass_both_ways_between_a_foreign_client_and_a_foreign_service() {
     let echo = WebSocketEcho::start();
     let gateway = plain(&echo.url());
@@ -95,7 +94,6 @@ fn messages_pass_both_ways_between_a_foreign_client_and_a_foreign_service() {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn the_service_sees_the_upgrade_and_who_asks_for_it() {
     let echo = WebSocketEcho::start();
     let gateway = plain(&echo.url());
@@ -119,7 +117,6 @@ fn the_service_sees_the_upgrade_and_who_asks_for_it() {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn the_switch_is_told_to_the_letter_and_only_the_upgrade_survives_of_its_hop() {
     let upstream = switching(Peer::hang);
     let gateway = plain(&upstream.url());
@@ -139,7 +136,6 @@ fn the_switch_is_told_to_the_letter_and_only_the_upgrade_survives_of_its_hop() {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn bytes_right_behind_the_switch_and_right_behind_the_request_arrive() {
     let upstream = RawUpstream::start(|peer| {
         if peer.request().is_some() {
@@ -158,7 +154,6 @@ fn bytes_right_behind_the_switch_and_right_behind_the_request_arrive() {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn the_end_of_either_side_reaches_the_other_and_the_exchange_is_told_once() {
     let upstream = switching(|peer| {
         peer.send("goodbye");
@@ -188,7 +183,6 @@ fn the_end_of_either_side_reaches_the_other_and_the_exchange_is_told_once() {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn a_tunnel_whose_receiver_does_not_read_holds_back_its_sender() {
     const SIZE: usize = 32 << 20;
     let upstream = switching(|peer| peer.stall());

@@ -107,7 +107,6 @@ fn within_its_answer_it_takes_its_call_with_it() {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn with_requests_sent_ahead_it_takes_them_all_with_it() {
     let upstream = stuck("");
     let gateway = plain(&upstream.url());
@@ -131,7 +130,6 @@ fn one_that_ends_its_sending_side_counts_as_gone() {
 }
 
 #[test]
-#[ignore = "wire: needs the gateway's own HTTP/1.1"]
 fn one_that_ends_its_sending_side_gets_its_answers_where_that_is_wanted() {
     let upstream = RawUpstream::start(|peer| {
         while let Some(request) = peer.request() {

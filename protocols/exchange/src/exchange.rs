@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fault::FaultKind;
-use crate::protocol::Interim;
 use crate::identity::Credential;
+use crate::protocol::Interim;
 use crate::value::Payload;
 use crate::{Fields, Identity, Moment, Operation, Request, Route, Subscription};
 

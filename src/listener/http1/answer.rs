@@ -88,7 +88,8 @@ impl<'a> Answering<'a> {
             return self.upgrade(&response, tunnel);
         }
         let content = Content::of(&response, self.is_head, self.version);
-        let announced = self.announced(content);
+        let reading = if matches!(response.body, Body::Stream(_)) { Reading::MayGoOn } else { Reading::Over };
+        let announced = self.announced(content, reading);
         let link = self.client.link;
         link.queue_head(content.write_head(&response, announced.field(self.version)));
         let sent = match (content, response.body) {
@@ -113,14 +114,18 @@ impl<'a> Answering<'a> {
     }
 
     /// Whether the answer says that the connection ends with it.
-    fn announced(&self, content: Content) -> Announced {
+    fn announced(&self, content: Content, reading: Reading) -> Announced {
         let door = self.client.door;
         let is_last = door.settings.max_requests.is_some_and(|most| self.client.served >= most);
-        let given_up = self.intake.as_ref().is_some_and(|intake| intake.is_given_up());
+        // An answer that is here whole waits for no more of the request: what is still to come of it will not be read. One that
+        // streams may go on reading.
+        let given_up = self
+            .intake
+            .as_ref()
+            .is_some_and(|intake| intake.is_given_up() || (reading == Reading::Over && !intake.has_ended()));
         let ends = self.persistence == Persistence::Close
             || is_last
             || given_up
-            || self.half_closed.get()
             || door.turn.is_stopping()
             || content.ends_with_connection();
         if ends { Announced::Close } else { Announced::KeepAlive }
@@ -215,6 +220,10 @@ impl Streaming {
             };
             match frame {
                 Some(Ok(frame)) => self.queue(link, frame),
+                // What broke off was the client's own part: it is gone, and nobody else is to blame.
+                Some(Err(_)) if answering.intake.as_ref().is_some_and(|intake| intake.has_failed()) => {
+                    return Poll::Ready(false);
+                }
                 Some(Err(error)) => {
                     self.broke(&error);
                     return Poll::Ready(false);
@@ -286,6 +295,13 @@ fn whole(link: &Link, bytes: bytes::Bytes, tail: Option<Tail>) {
         tail.complete();
     }
     link.queue_bytes(bytes);
+}
+
+/// Whether anybody may still read of the request once its answer has begun.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    MayGoOn,
+    Over,
 }
 
 /// What is said of the connection.

@@ -112,6 +112,11 @@ impl Intake {
         self.decoder.borrow().has_ended() && !self.failed.get()
     }
 
+    /// Whether its client broke off, or broke its framing.
+    pub fn has_failed(&self) -> bool {
+        self.failed.get()
+    }
+
     /// Whether nobody reads it any more.
     pub fn is_given_up(&self) -> bool {
         self.dropped.get() && !self.has_ended()
