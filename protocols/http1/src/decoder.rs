@@ -268,8 +268,8 @@ fn next_place(place: Place, byte: u8) -> Result<Place, Refusal> {
 }
 
 fn read_trailers(section: &mut Section, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Refusal> {
-    section.read(bytes, &trailer_bounds(limits), limits.fields, |name, _, _| {
-        if is_allowed_in_trailers(name) { Ok(()) } else { Err(Refusal::ForbiddenTrailer) }
+    section.read(bytes, &trailer_bounds(limits), limits.fields, |field| {
+        if is_allowed_in_trailers(field.name()) { Ok(()) } else { Err(Refusal::ForbiddenTrailer) }
     })
 }
 

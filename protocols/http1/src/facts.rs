@@ -6,6 +6,7 @@ use portolan_exchange::Version;
 use portolan_exchange::fields::is_token;
 
 use crate::authority::is_authority;
+use crate::section::FieldLine;
 use crate::{Framing, Persistence, Refusal, elements, lists_tokens, scan};
 
 /// Who sent the head.
@@ -40,27 +41,21 @@ struct Connection {
 }
 
 impl Facts {
-    /// Takes note of a field whose value begins at `at`. Most fields are none of ours, which their length tells.
-    pub(crate) fn note(
-        &mut self,
-        sender: Sender,
-        version: Version,
-        name: &[u8],
-        value: &[u8],
-        at: usize,
-    ) -> Result<(), Refusal> {
+    /// Takes note of a field. Most fields are none of ours, which the length of their names tells.
+    pub(crate) fn note(&mut self, sender: Sender, version: Version, field: &FieldLine<'_>) -> Result<(), Refusal> {
+        let name = field.name();
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         match name.len() {
-            4 if sender == Sender::Client && is(b"host") => self.host(value, at),
-            6 if sender == Sender::Client && is(b"expect") => self.expect(version, value),
+            4 if sender == Sender::Client && is(b"host") => self.host(field),
+            6 if sender == Sender::Client && is(b"expect") => self.expect(version, field.value()),
             7 if is(b"upgrade") => {
                 self.upgrade = true;
                 Ok(())
             }
-            10 if is(b"connection") => self.connection(value),
-            14 if is(b"content-length") => self.length(value),
+            10 if is(b"connection") => self.connection(field.value()),
+            14 if is(b"content-length") => self.length(field),
             14 if is(b"content_length") => Err(Refusal::DisguisedFraming),
-            17 if is(b"transfer-encoding") => self.coding(version, value),
+            17 if is(b"transfer-encoding") => self.coding(version, field),
             17 if is(b"transfer_encoding") => Err(Refusal::DisguisedFraming),
             _ => Ok(()),
         }
@@ -96,14 +91,14 @@ impl Facts {
         self.upgrade && self.connection.upgrade && version == Version::Http11
     }
 
-    fn host(&mut self, value: &[u8], at: usize) -> Result<(), Refusal> {
+    fn host(&mut self, field: &FieldLine<'_>) -> Result<(), Refusal> {
         if self.host.is_some() {
             return Err(Refusal::RepeatedHost);
         }
-        if !is_authority(value) {
+        if !is_authority(field.value()) {
             return Err(Refusal::MalformedHost);
         }
-        self.host = Some(at..at + value.len());
+        self.host = Some(field.value.clone());
         Ok(())
     }
 
@@ -133,7 +128,10 @@ impl Facts {
         Ok(())
     }
 
-    fn length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+    // A tab beside the value is space (RFC 9110, section 5.5), but llhttp, and so all of Node, reads on over it: a coding with a
+    // tab behind it is none to it, and a response of such chunks goes on to the end of the connection.
+    fn length(&mut self, field: &FieldLine<'_>) -> Result<(), Refusal> {
+        let value = field.value();
         if self.length.is_some() {
             return Err(Refusal::RepeatedLength);
         }
@@ -141,7 +139,7 @@ impl Facts {
             return Err(Refusal::LengthAndCoding);
         }
         scan::looked(value.len());
-        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) || field.has_tab_beside() {
             return Err(Refusal::MalformedLength);
         }
         let number = value
@@ -152,7 +150,8 @@ impl Facts {
         Ok(())
     }
 
-    fn coding(&mut self, version: Version, value: &[u8]) -> Result<(), Refusal> {
+    fn coding(&mut self, version: Version, field: &FieldLine<'_>) -> Result<(), Refusal> {
+        let value = field.value();
         if version == Version::Http10 {
             return Err(Refusal::CodingInOldVersion);
         }
@@ -164,6 +163,9 @@ impl Facts {
         }
         if !value.eq_ignore_ascii_case(b"chunked") {
             return Err(wrong_coding(value));
+        }
+        if field.has_tab_beside() {
+            return Err(Refusal::MalformedCoding);
         }
         self.chunked = true;
         Ok(())

@@ -70,7 +70,7 @@ pub enum Refusal {
     /// An expectation that nobody here can meet (RFC 9110, section 10.1.1).
     Expectation,
 
-    /// A `Content-Length` that is not one number (RFC 9110, section 8.6).
+    /// A `Content-Length` that is not one number, or has a tab beside it (RFC 9110, section 8.6).
     MalformedLength,
     /// More than one `Content-Length`, equal ones included (RFC 9112, section 6.3).
     RepeatedLength,
@@ -78,7 +78,8 @@ pub enum Refusal {
     LengthTooLarge,
     /// `Content-Length` beside `Transfer-Encoding` (RFC 9112, section 6.3).
     LengthAndCoding,
-    /// A `Transfer-Encoding` that is no list of tokens, or stands twice, or names `chunked` twice (RFC 9112, section 6.1).
+    /// A `Transfer-Encoding` that is no list of tokens, has a tab beside it, stands twice or names `chunked` twice (RFC 9112,
+    /// section 6.1).
     MalformedCoding,
     /// A `Transfer-Encoding` that does not end in `chunked` (RFC 9112, section 6.3).
     CodingNotChunked,

@@ -180,7 +180,7 @@ impl Section {
         bytes: &[u8],
         bounds: &Bounds,
         most: usize,
-        mut take: impl FnMut(&[u8], &[u8], usize) -> Result<(), Refusal>,
+        mut take: impl FnMut(&FieldLine<'_>) -> Result<(), Refusal>,
     ) -> Result<Option<usize>, Refusal> {
         loop {
             let window = bounds.window(bytes, self.line);
@@ -226,7 +226,12 @@ impl Section {
             }
             let Some(next) = window.next_line(self.at)? else { return Ok(None) };
             let value = self.value_start..trimmed(bytes, self.value_start, self.at);
-            take(&bytes[self.line..self.name_end], &bytes[value.clone()], value.start)?;
+            take(&FieldLine {
+                line: &bytes[self.line..self.at],
+                start: self.line,
+                colon: self.name_end,
+                value: value.clone(),
+            })?;
             self.note(bytes, value, next);
             self.line = next;
             self.at = next;
@@ -246,6 +251,34 @@ impl Section {
         let name = self.line - self.start..self.name_end - self.start;
         let value = value.start - self.start..value.end - self.start;
         if written_plainly { self.spans.push_line(name, value) } else { self.spans.push(name, value) }
+    }
+}
+
+/// A field as it was written, by its places in the head.
+pub(crate) struct FieldLine<'a> {
+    /// Without its CRLF.
+    line: &'a [u8],
+    start: usize,
+    colon: usize,
+    /// Where the value stands, without the space around it.
+    pub value: Range<usize>,
+}
+
+impl<'a> FieldLine<'a> {
+    pub(crate) fn name(&self) -> &'a [u8] {
+        &self.line[..self.colon - self.start]
+    }
+
+    pub(crate) fn value(&self) -> &'a [u8] {
+        &self.line[self.value.start - self.start..self.value.end - self.start]
+    }
+
+    /// Whether a tab is part of the space around the value.
+    pub(crate) fn has_tab_beside(&self) -> bool {
+        let before = &self.line[self.colon + 1 - self.start..self.value.start - self.start];
+        let behind = &self.line[self.value.end - self.start..];
+        scan::looked(before.len() + behind.len());
+        before.contains(&b'\t') || behind.contains(&b'\t')
     }
 }
 

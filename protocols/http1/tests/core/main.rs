@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod cases;
+mod foreign;
+mod generator;
 mod splits;
 mod table;
 mod told;
