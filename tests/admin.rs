@@ -7,6 +7,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use portolan_identity::testing::{SigningKey, key_set};
 use serde_json::{Value, json};
 
 use crate::kit::kafka::{Kafka, MockKafka};
@@ -84,7 +85,9 @@ fn while_it_ends_it_is_not_ready() {
 
 /// One of everything that has metrics and actors of its own.
 const EVERYTHING: &str = r#"
-    identity: { keys: { api_key: { header: x-api-key, pepper: pepper } } }
+    identity:
+      keys: { api_key: { header: x-api-key, pepper: pepper } }
+      partners: { jwt: { jwks: ./keys.json, issuer: https://idp.example.com, audience: api } }
     brokers: { main: { kafka: { bootstrap: [ "{kafka}" ] } } }
     upstreams:
       orders: { endpoints: [ "{upstream}" ], health: { path: /healthz, interval: 5s } }
@@ -128,6 +131,7 @@ fn everything(upstream: &FakeUpstream, kafka: &MockKafka) -> TestGateway {
         .with("kafka", kafka.bootstrap())
         .file("orders.yaml", OPENAPI)
         .file("events.yaml", ASYNCAPI)
+        .file("keys.json", &key_set(&[&SigningKey::es256("e1")]))
         .start()
 }
 
@@ -251,6 +255,8 @@ fn metrics_are_sound_and_are_those_of_the_page() {
         ("portolan_gateway_seconds_count", vec![("route", "files")], 3.0),
         ("portolan_upstream_seconds_count", vec![("route", "files")], 3.0),
         ("portolan_reloads_total", vec![("result", "ok")], 0.0),
+        ("portolan_tokens_total", vec![("identity", "partners"), ("fate", "remembered")], 0.0),
+        ("portolan_tokens_remembered", vec![("identity", "partners")], 0.0),
         ("portolan_access_log_lines_total", vec![("fate", "written")], 6.0),
         ("portolan_access_log_lines_total", vec![("fate", "dropped")], 0.0),
         ("portolan_actor_up", vec![("kind", "topic"), ("name", "topic/main/made")], 1.0),

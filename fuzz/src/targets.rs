@@ -4,6 +4,7 @@ mod config;
 mod events;
 mod exchange;
 mod graphql;
+mod identity;
 mod planted;
 mod rest;
 mod websocket;
@@ -18,6 +19,7 @@ pub const ALL: &[Target] = &[
     exchange::JSON,
     exchange::TYPED_JSON,
     exchange::SCALARS,
+    identity::TOKEN,
     graphql::REQUEST,
     graphql::DOCUMENT,
     graphql::VARIABLES,
@@ -26,6 +28,7 @@ pub const ALL: &[Target] = &[
     rest::REQUEST,
     config::TREE,
     config::LOAD,
+    identity::KEY_SET,
     rest::CONTRACT,
     events::CONTRACT,
     graphql::SCHEMA,

@@ -28,7 +28,7 @@ pub struct Rules {
 #[derive(Debug)]
 pub struct Verifier {
     rules: Rules,
-    keys: KeySet,
+    keys: Arc<KeySet>,
 }
 
 /// A token in which all is right but for the signature, which nobody has looked at yet.
@@ -61,7 +61,7 @@ struct Claims {
 
 impl Verifier {
     /// The judge of these rules and keys.
-    pub fn new(rules: Rules, keys: KeySet) -> Self {
+    pub fn new(rules: Rules, keys: Arc<KeySet>) -> Self {
         Self { rules, keys }
     }
 

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::gateway::Parts;
 use crate::metrics::{counter, label};
+use crate::policy::jwt::Total;
 
 /// What the pages read, and who may read them.
 pub struct Access {
@@ -146,6 +147,7 @@ fn render_shared(out: &mut String, parts: &Parts) {
         let _ = writeln!(out, "portolan_access_log_lines_total{{fate=\"written\"}} {}", parts.log.written());
         let _ = writeln!(out, "portolan_access_log_lines_total{{fate=\"dropped\"}} {}", parts.log.dropped());
     });
+    render_tokens(out, &parts.shared.token_counts());
     let actors = parts.shared.control.registry().counts();
     counter(out, "portolan_actor_restarts_total", "Restarts of actors.", |out| {
         for (kind, name, _, restarts) in &actors {
@@ -161,5 +163,30 @@ fn render_shared(out: &mut String, parts: &Parts) {
     for (kind, name, status, _) in &actors {
         let up = u8::from(*status == portolan_actors::supervision::Status::Running);
         let _ = writeln!(out, "portolan_actor_up{{kind=\"{}\",name=\"{}\"}} {up}", kind.as_str(), label(name));
+    }
+}
+
+/// Metrics of the identities that take tokens.
+fn render_tokens(out: &mut String, counts: &[(Arc<str>, Total)]) {
+    counter(out, "portolan_tokens_total", "Tokens that were shown, by identity and fate.", |out| {
+        for (name, total) in counts {
+            let Total { remembered, verified, refused, limited, .. } = total;
+            let fates =
+                [("remembered", remembered), ("verified", verified), ("refused", refused), ("limited", limited)];
+            for (fate, count) in fates {
+                let name = label(name);
+                let _ = writeln!(out, "portolan_tokens_total{{identity=\"{name}\",fate=\"{fate}\"}} {count}");
+            }
+        }
+    });
+    gauge(out, "portolan_tokens_remembered", "Tokens remembered, over all workers.", counts, |total| total.tokens);
+    let bytes = "Bytes that remembered tokens take.";
+    gauge(out, "portolan_tokens_remembered_bytes", bytes, counts, |total| total.bytes);
+}
+
+fn gauge(out: &mut String, metric: &str, help: &str, counts: &[(Arc<str>, Total)], of: impl Fn(&Total) -> u64) {
+    let _ = writeln!(out, "# HELP {metric} {help}\n# TYPE {metric} gauge");
+    for (name, total) in counts {
+        let _ = writeln!(out, "{metric}{{identity=\"{}\"}} {}", label(name), of(total));
     }
 }

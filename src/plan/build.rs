@@ -1,16 +1,18 @@
 //! Makes a plan from a snapshot: contracts read, policies put in order, routes laid into the tree.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portolan_config::snapshot::{self, RateLimit, Snapshot};
+use portolan_config::snapshot::{self, IdentityKind, RateLimit, Snapshot};
 use portolan_config::{Diagnostic, Diagnostics, Place};
 use portolan_exchange::{Api, Inbound, Method, Operation, Outbound, Policy, Route};
 use serde_json::json;
 
 use super::router::{Conflict, Router};
 use super::{Consumers, Plan, Shared, nowhere};
-use crate::policy::{ApiKeys, Cors, HeaderRules, RateLimits, Sanitise, Scoped, Subscribed, cors};
+use crate::policy::jwt::{self, KeySets, TokenSource};
+use crate::policy::{Authenticate, Cors, HeaderRules, RateLimits, Sanitise, Scoped, Subscribed, cors};
 use crate::protocols::{self, Contracts, Mount};
 
 /// The environment that a gateway serves, as long as its configuration cannot name one.
@@ -22,18 +24,20 @@ impl Plan {
     /// # Errors
     /// Every problem of the contracts, and routes that take the same requests.
     pub fn build(shared: &Arc<Shared>, snapshot: Arc<Snapshot>) -> Result<Self, Diagnostics> {
-        let contracts = protocols::read(&snapshot)?;
+        let (contracts, key_sets) = read(&snapshot)?;
         // Before anything is started or taken over: a document that is refused must leave no trace.
         check_routes(&snapshot, &contracts)?;
-        for warnings in [&snapshot.warnings, &contracts.warnings] {
+        for warnings in [&snapshot.warnings, &contracts.warnings, &key_sets.warnings] {
             if !warnings.is_empty() {
                 tracing::warn!(warnings = %warnings.render(), "configuration has warnings");
             }
         }
-        let consumers = Arc::new(Consumers::of(&snapshot));
+        let consumers = Arc::new(Consumers::of(&snapshot, &key_sets));
+        let tokens = token_sources(shared, &snapshot, &key_sets, &consumers);
         let mut build = Build {
             shared,
             snapshot: &snapshot,
+            tokens: &tokens,
             router: Router::default(),
             shown: Vec::new(),
             problems: Diagnostics::new(),
@@ -59,9 +63,40 @@ impl Plan {
 /// # Errors
 /// Every problem. Otherwise what is allowed but probably not meant.
 pub fn check(snapshot: &Snapshot) -> Result<Diagnostics, Diagnostics> {
-    let contracts = protocols::read(snapshot)?;
+    let (contracts, key_sets) = read(snapshot)?;
     check_routes(snapshot, &contracts)?;
-    Ok(contracts.warnings)
+    let mut warnings = contracts.warnings;
+    warnings.append(key_sets.warnings);
+    Ok(warnings)
+}
+
+/// Reads all files that a snapshot names.
+fn read(snapshot: &Snapshot) -> Result<(Contracts, KeySets), Diagnostics> {
+    match (protocols::read(snapshot), jwt::read(snapshot)) {
+        (Ok(contracts), Ok(key_sets)) => Ok((contracts, key_sets)),
+        (contracts, key_sets) => {
+            let mut problems = contracts.err().unwrap_or_default();
+            problems.append(key_sets.err().unwrap_or_default());
+            Err(problems)
+        }
+    }
+}
+
+/// The sources of all identities whose kind is tokens, by their names.
+fn token_sources(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    key_sets: &KeySets,
+    consumers: &Consumers,
+) -> HashMap<Arc<str>, Arc<TokenSource>> {
+    let source = |identity: &Arc<snapshot::Identity>| match &identity.kind {
+        IdentityKind::Jwt(jwt) => {
+            let keys = key_sets.of(&identity.name);
+            Some((identity.name.clone(), shared.tokens(identity, jwt, keys, consumers.names())))
+        }
+        IdentityKind::ApiKey(_) => None,
+    };
+    snapshot.identities.values().filter_map(source).collect()
 }
 
 /// Lays all routes into a tree that leads nowhere.
@@ -108,6 +143,7 @@ fn scoped(scope: &str, limits: &[RateLimit]) -> Vec<Scoped> {
 struct Build<'a> {
     shared: &'a Arc<Shared>,
     snapshot: &'a Snapshot,
+    tokens: &'a HashMap<Arc<str>, Arc<TokenSource>>,
     router: Router,
     shown: Vec<serde_json::Value>,
     problems: Diagnostics,
@@ -228,7 +264,7 @@ impl<'a> Build<'a> {
             policies.push(Arc::new(Cors::new(rules.cors)));
         }
         if !rules.authenticate.is_empty() {
-            policies.push(Arc::new(ApiKeys::new(rules.authenticate, self.shared.consumers.clone())));
+            policies.push(Arc::new(Authenticate::new(rules.authenticate, &self.shared.consumers, self.tokens)));
             if let Some(api) = &rules.api {
                 policies.push(Arc::new(Subscribed::new(api.clone(), self.shared.consumers.clone())));
             }

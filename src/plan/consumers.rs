@@ -8,6 +8,8 @@ use std::time::SystemTime;
 use portolan_config::Snapshot;
 use portolan_exchange::identity::{Identity, Subscription, Subscriptions};
 
+use crate::policy::jwt::KeySets;
+
 /// Consumers, their keys and subscriptions.
 #[derive(Debug, Default)]
 pub struct Consumers {
@@ -16,6 +18,9 @@ pub struct Consumers {
     // Credentials that are known, by their name in logs.
     credentials: HashSet<(Arc<str>, Arc<str>)>,
     subscriptions: HashMap<Access, Arc<Subscription>>,
+    names: Arc<HashSet<Arc<str>>>,
+    // The names of an issuer's keys, by the identity that trusts it.
+    signers: HashMap<Arc<str>, HashSet<Arc<str>>>,
 }
 
 #[derive(Debug)]
@@ -35,8 +40,8 @@ struct Access {
 }
 
 impl Consumers {
-    /// The consumers of a snapshot.
-    pub fn of(snapshot: &Snapshot) -> Self {
+    /// The consumers of a snapshot, and whose tokens are believed.
+    pub fn of(snapshot: &Snapshot, key_sets: &KeySets) -> Self {
         let mut keys: HashMap<[u8; 8], Vec<Key>> = HashMap::new();
         for consumer in snapshot.consumers.values() {
             for key in &consumer.keys {
@@ -65,7 +70,19 @@ impl Consumers {
         });
         let known = |key: &Key| (key.consumer.clone(), key.credential.clone());
         let credentials = keys.values().flatten().map(known).collect();
-        Self { keys, credentials, subscriptions: subscriptions.collect() }
+        let signers = key_sets.iter().map(|(name, keys)| (name.clone(), keys.names().cloned().collect()));
+        Self {
+            keys,
+            credentials,
+            subscriptions: subscriptions.collect(),
+            names: Arc::new(snapshot.consumers.keys().cloned().collect()),
+            signers: signers.collect(),
+        }
+    }
+
+    /// The names of all consumers.
+    pub fn names(&self) -> &Arc<HashSet<Arc<str>>> {
+        &self.names
     }
 
     /// The identity of a key, by its hash. It may have expired: the caller looks.
@@ -93,7 +110,12 @@ impl Subscriptions for Consumers {
     }
 
     fn stands(&self, identity: &Identity) -> bool {
-        self.credentials.contains(&(identity.consumer.clone(), identity.credential.clone()))
+        let Some(signers) = self.signers.get(&identity.source) else {
+            return self.credentials.contains(&(identity.consumer.clone(), identity.credential.clone()));
+        };
+        // A token is named after the key that signed it, and stands as long as that is believed.
+        let signer = identity.credential.split_once('.').map(|(signer, _)| signer);
+        self.names.contains(&identity.consumer) && signer.is_some_and(|signer| signers.contains(signer))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What outlives plans: actors, services, brokers, buckets. A reload takes over whatever did not change.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -12,8 +12,10 @@ use portolan_actors::supervision::Control;
 use portolan_config::snapshot;
 use portolan_exchange::events::Listener;
 use portolan_exchange::{Clock, Policy};
+use portolan_identity::KeySet;
 
 use super::{BrokerLink, Consumers};
+use crate::policy::jwt::{self, TokenSource};
 use crate::upstream::{Endpoint, HttpProbe, Service};
 
 /// What outlives plans.
@@ -35,6 +37,9 @@ pub struct Shared {
 struct Known {
     services: HashMap<Arc<str>, Weak<Service>>,
     brokers: HashMap<Arc<str>, Weak<BrokerLink>>,
+    tokens: HashMap<Arc<str>, Weak<TokenSource>>,
+    // Counters outlive what they count, as those of routes do.
+    token_counts: BTreeMap<Arc<str>, Arc<jwt::Counts>>,
 }
 
 /// The shards of all workers: each is told when a topic's log has grown.
@@ -124,6 +129,32 @@ impl Shared {
         let link = BrokerLink::start(&self.control, settings.clone(), self.shards.clone());
         known.brokers.insert(settings.name.clone(), Arc::downgrade(&link));
         link
+    }
+
+    /// The source of an issuer's tokens: the one there is, with all that is remembered of it, if neither its settings nor its
+    /// keys nor the names of consumers changed.
+    pub fn tokens(
+        &self,
+        settings: &Arc<snapshot::Identity>,
+        of_tokens: &snapshot::Jwt,
+        keys: Arc<KeySet>,
+        consumers: &Arc<HashSet<Arc<str>>>,
+    ) -> Arc<TokenSource> {
+        let mut known = lock(&self.known);
+        let there = known.tokens.get(&settings.name).and_then(Weak::upgrade);
+        if let Some(source) = there.filter(|source| source.is_of(settings, consumers)) {
+            return source;
+        }
+        let counts = known.token_counts.entry(settings.name.clone()).or_default().clone();
+        let around = jwt::Surroundings { consumers: consumers.clone(), store: self.store().clone(), counts };
+        let source = TokenSource::new(settings, of_tokens, keys, around);
+        known.tokens.insert(settings.name.clone(), Arc::downgrade(&source));
+        source
+    }
+
+    /// What was counted of tokens, by the identity.
+    pub fn token_counts(&self) -> Vec<(Arc<str>, jwt::Total)> {
+        lock(&self.known).token_counts.iter().map(|(name, counts)| (name.clone(), counts.total())).collect()
     }
 
     /// A worker's shard wants to be told of every topic, those to come included.

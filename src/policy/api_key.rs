@@ -1,119 +1,57 @@
-//! Finds out who is calling by the key they show.
+//! Knows callers by the key they show.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
-use portolan_config::snapshot::{self, IdentityKind, KeyLocation};
+use portolan_config::snapshot::{self, KeyLocation};
 use portolan_exchange::exchange::Place;
 use portolan_exchange::identity::Credential;
-use portolan_exchange::{Exchange, Fault, FaultKind, Identity, Phase, Policy, Request, Step, Target, Worker};
+use portolan_exchange::{Exchange, FaultKind, Request, Target, Worker};
 
+use super::authenticate::{Finding, Refused};
 use crate::plan::Consumers;
 
-/// Lets in callers whose key one of these sources knows.
-pub struct ApiKeys {
-    sources: Vec<Source>,
-    consumers: Arc<ArcSwap<Consumers>>,
-    challenge: String,
-}
-
-struct Source {
+/// Knows callers by a key that stands in one place of a request.
+pub struct KeySource {
     name: Arc<str>,
     location: KeyLocation,
     pepper: hmac::Key,
-}
-
-impl ApiKeys {
-    /// The policy of these sources, asked in their order. Keys are looked up in the consumers as they stand at each request.
-    pub fn new(identities: &[Arc<snapshot::Identity>], consumers: Arc<ArcSwap<Consumers>>) -> Self {
-        let sources: Vec<_> = identities
-            .iter()
-            .filter_map(|identity| {
-                let IdentityKind::ApiKey(key) = &identity.kind else { return None };
-                let pepper = hmac::Key::new(hmac::HMAC_SHA256, key.pepper.expose().as_bytes());
-                Some(Source { name: identity.name.clone(), location: key.location.clone(), pepper })
-            })
-            .collect();
-        let challenges: Vec<_> = sources.iter().map(Source::challenge).collect();
-        Self { sources, consumers, challenge: challenges.join(", ") }
-    }
-
-    /// Who is calling; `None` for a client that may still say so.
-    fn identify(&self, worker: &Worker, exchange: &mut Exchange) -> Result<Option<Identity>, Fault> {
-        let (mut shown, mut several) = (false, false);
-        for source in &self.sources {
-            let key = match source.shown(exchange) {
-                Shown::Nothing => continue,
-                Shown::Several => {
-                    several = true;
-                    continue;
-                }
-                Shown::Key(key) => key,
-            };
-            shown = true;
-            let hash = hmac::sign(&source.pepper, &key);
-            let hash: &[u8; 32] = hash.as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes");
-            let Some(identity) = self.consumers.load().identity(hash, &source.name) else { continue };
-            if identity.is_expired(worker.clock.wall()) {
-                return Err(self.refuse(FaultKind::CredentialsExpired, "the key has expired"));
-            }
-            // Keys of the other sources go as well: what this gateway takes for a key is nothing for an upstream.
-            for source in &self.sources {
-                source.hide(&mut exchange.request);
-            }
-            exchange.tickets.take::<Credential>();
-            return Ok(Some(identity));
-        }
-        if shown {
-            return Err(self.refuse(FaultKind::CredentialsInvalid, "the key is not known"));
-        }
-        if !several && exchange.awaits_credentials() {
-            return Ok(None);
-        }
-        let place = match exchange.place {
-            Place::FirstFrame => "the first frame".to_owned(),
-            Place::Request | Place::Child => self.sources.iter().map(Source::place).collect::<Vec<_>>().join(" or "),
-        };
-        let detail = format!("a key is needed; send it in {place}");
-        Err(self.refuse(FaultKind::CredentialsMissing, detail))
-    }
-
-    fn refuse(&self, kind: FaultKind, detail: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
-        Fault::new(kind, detail).field("www-authenticate", &self.challenge)
-    }
-}
-
-impl Policy for ApiKeys {
-    fn name(&self) -> &'static str {
-        "api_key"
-    }
-
-    fn phase(&self) -> Phase {
-        Phase::Authenticate
-    }
-
-    fn request(&self, worker: &Rc<Worker>, exchange: &mut Exchange) -> Step {
-        match self.identify(worker, exchange) {
-            Ok(identity) => {
-                exchange.identity = identity.map(Arc::new);
-                Step::Next
-            }
-            Err(fault) => Step::fault(fault),
-        }
-    }
+    consumers: Arc<ArcSwap<Consumers>>,
 }
 
 /// What stands where a source looks for its key.
 enum Shown {
     Nothing,
     Key(Vec<u8>),
-    /// What is shown twice is not taken: one of the two would be somebody else's.
     Several,
 }
 
-impl Source {
+impl KeySource {
+    /// The source of this identity. Keys are looked up in the consumers as they stand at each request.
+    pub fn new(name: &Arc<str>, settings: &snapshot::ApiKey, consumers: Arc<ArcSwap<Consumers>>) -> Self {
+        let pepper = hmac::Key::new(hmac::HMAC_SHA256, settings.pepper.expose().as_bytes());
+        Self { name: name.clone(), location: settings.location.clone(), pepper, consumers }
+    }
+
+    /// Whose key the request shows.
+    pub(super) fn judge(&self, worker: &Worker, exchange: &Exchange) -> Finding {
+        let key = match self.shown(exchange) {
+            Shown::Nothing => return Finding::Nothing,
+            Shown::Several => return Finding::Several,
+            Shown::Key(key) => key,
+        };
+        let hash = hmac::sign(&self.pepper, &key);
+        let hash: &[u8; 32] = hash.as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes");
+        match self.consumers.load().identity(hash, &self.name) {
+            None => Finding::Foreign(Refused::of(FaultKind::CredentialsInvalid, "the key is not known")),
+            Some(identity) if identity.is_expired(worker.clock.wall()) => {
+                Finding::Refused(Refused::of(FaultKind::CredentialsExpired, "the key has expired"))
+            }
+            Some(identity) => Finding::Known(Arc::new(identity)),
+        }
+    }
+
     /// The key as shown: by a session's first frame in it, else in the head.
     fn shown(&self, exchange: &Exchange) -> Shown {
         let request = &exchange.request;
@@ -135,7 +73,7 @@ impl Source {
     }
 
     /// Takes the key out of the request: the upstream has no use for it, and its logs even less.
-    fn hide(&self, request: &mut Request) {
+    pub(super) fn hide(&self, request: &mut Request) {
         match &self.location {
             KeyLocation::Header(name) => {
                 request.fields.remove(name);
@@ -160,7 +98,8 @@ impl Source {
         }
     }
 
-    fn place(&self) -> String {
+    /// Where callers put it.
+    pub(super) fn place(&self) -> String {
         match &self.location {
             KeyLocation::Header(name) => format!("the header `{name}`"),
             KeyLocation::Query(name) => format!("the query parameter `{name}`"),
@@ -169,7 +108,7 @@ impl Source {
     }
 
     /// What a refused caller is told (RFC 9110, section 11.6.1). The scheme is not a registered one: there is none for keys.
-    fn challenge(&self) -> String {
+    pub(super) fn challenge(&self) -> String {
         let place = match &self.location {
             KeyLocation::Header(name) => format!("header=\"{name}\""),
             KeyLocation::Query(name) => format!("query=\"{name}\""),

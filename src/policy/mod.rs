@@ -1,13 +1,15 @@
 //! The policies of this gateway, each one concern in one phase.
 
 mod api_key;
+mod authenticate;
 pub mod cors;
 mod headers;
+pub mod jwt;
 mod rate_limit;
 mod sanitise;
 mod subscription;
 
-pub use api_key::ApiKeys;
+pub use authenticate::Authenticate;
 pub use cors::Cors;
 pub use headers::HeaderRules;
 pub use rate_limit::{RateLimits, Scoped};

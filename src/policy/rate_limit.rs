@@ -144,7 +144,7 @@ fn key(kind: &str, scope: &str, limit: &RateLimit, exchange: &Exchange) -> Strin
 }
 
 /// Whom an address stands for: an IPv6 client has a network of 64 bits to itself.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
@@ -180,7 +180,7 @@ fn fault(drawn: &Drawn<'_>, exchange: &Exchange, refused: &Refused) -> Fault {
 }
 
 /// A period as people say it: `minute`, `10s`.
-struct Period(Duration);
+pub(super) struct Period(pub(super) Duration);
 
 impl std::fmt::Display for Period {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -218,7 +218,7 @@ fn tell(fields: &mut Fields, drawn: &[Drawn<'_>], levels: &[Level]) {
 }
 
 /// Rounded up: who comes back at the second named is not refused again.
-fn whole_seconds(duration: Duration) -> u64 {
+pub(super) fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 

@@ -41,7 +41,7 @@ fn rules() -> Rules {
 fn verifier(rules: Rules, keys: &[&SigningKey]) -> Verifier {
     let (set, notes) = KeySet::read(key_set(keys).as_bytes()).unwrap();
     assert_eq!(notes, []);
-    Verifier::new(rules, set)
+    Verifier::new(rules, Arc::new(set))
 }
 
 fn usual() -> Verifier {
@@ -305,7 +305,7 @@ fn a_key_without_a_kid_may_have_signed_any_token() {
     let key = &keys().p256;
     let nameless = key.jwk().replace(r#","kid":"e1""#, "");
     let (set, _) = KeySet::read(format!(r#"{{"keys":[{nameless}]}}"#).as_bytes()).unwrap();
-    let verifier = Verifier::new(rules(), set);
+    let verifier = Verifier::new(rules(), Arc::new(set));
     assert!(judged(&verifier, &key.token(&claims(&[]))).is_ok());
     assert_eq!(judged(&verifier, &keys().stranger.token(&claims(&[]))), Err(Refusal::Signature));
 }
@@ -348,4 +348,33 @@ fn a_refusal_has_a_code_of_its_own_and_repeats_nothing_of_the_token() {
     let token = keys().p256.token(&claims(&[]));
     let shown = format!("{:?}", judged(&usual(), &token).unwrap());
     assert!(!shown.contains(&token[..20]), "{shown}");
+}
+
+#[test]
+fn the_examples_of_rfc_7515_are_verified() {
+    // Appendices A.2 and A.3. Both sign the same claims, with an end in 2011.
+    let claims = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+    let rsa = concat!(
+        "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMs",
+        "D1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdV",
+        "MTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ",
+    );
+    let by_rsa = concat!(
+        "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZ",
+        "cAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-e",
+        "OkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw",
+    );
+    let (x, y) = ("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
+    let by_p256 = "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+    let keys = format!(
+        r#"{{"keys":[{{"kty":"RSA","n":"{rsa}","e":"AQAB"}},{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}]}}"#
+    );
+    let (set, _) = KeySet::read(keys.as_bytes()).unwrap();
+    let rules = Rules { issuer: "joe".into(), audiences: None, consumer_claim: "iss".into(), ..rules() };
+    let verifier = Verifier::new(rules, Arc::new(set));
+    for (header, signature) in [("eyJhbGciOiJSUzI1NiJ9", by_rsa), ("eyJhbGciOiJFUzI1NiJ9", by_p256)] {
+        let token = format!("{header}.{claims}.{signature}");
+        assert_eq!(judged_at(&verifier, &token, 1_300_819_000).map(|verified| verified.consumer), Ok("joe".into()));
+        assert_eq!(judged_at(&verifier, &token, NOW), Err(Refusal::Expired));
+    }
 }
