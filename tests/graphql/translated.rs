@@ -182,6 +182,63 @@ fn members_of_a_body_are_variables_and_without_a_pointer_all_of_the_data_is_the_
 }
 
 #[test]
+fn numbers_keep_every_digit_and_are_told_as_the_contract_declares_them() {
+    const STOCK: &str = r"
+        openapi: 3.0.3
+        info: { title: Stock, version: '1' }
+        paths:
+          /stock/{id}:
+            get:
+              operationId: getStock
+              parameters:
+                - { name: id, in: path, required: true, schema: { type: integer, format: int64 } }
+                - { name: price, in: query, schema: { type: string, format: decimal } }
+                - { name: weight, in: query, schema: { type: number } }
+              responses: { '200': { description: stock, content: { application/json: { schema: { $ref: '#/components/schemas/Stock' } } } } }
+        components:
+          schemas:
+            Stock:
+              type: object
+              properties:
+                id: { type: integer, format: int64 }
+                price: { type: string, format: decimal, nullable: true }
+                weight: { type: number }
+                code: { type: string }
+                counts: { type: array, items: { type: integer, format: uint64 } }
+                parts: { type: array, items: { $ref: '#/components/schemas/Stock' } }
+    ";
+    const ASK: &str =
+        "query ($id: ID!, $price: Float, $weight: Money) { stock(id: $id, price: $price, weight: $weight) { id } }";
+    // A service says an id as text, and other numbers as it likes.
+    let stock = r#"{"id":"9007199254740993","price":0.10000000000000001,"weight":"12.5","code":7,
+                    "counts":["18446744073709551615",1],"parts":[{"id":"1"}],"more":"12"}"#;
+    let answer = format!(r#"{{"data":{{"stock":{stock}}}}}"#);
+    let shop = FakeUpstream::start(move |_| Reply::bytes(200, answer.clone()));
+    let gateway = TestGateway::with_config(
+        r#"
+        upstreams: { shop: { endpoints: [ "{shop}" ] } }
+        apis:
+          stock:
+            version: v1
+            openapi: ./stock.openapi.yaml
+            path: /api
+            upstream: shop
+            operations: { getStock: { graphql: { upstream: shop, document: '{ASK}', result: /stock } } }
+        "#,
+    );
+    let gateway = gateway.with("shop", &shop.url()).with("ASK", ASK).file("stock.openapi.yaml", STOCK).start();
+    let target = "/api/stock/9007199254740993?price=0.10000000000000001&weight=0.30000000000000001";
+    let told = gateway.get(target).assert_status(200).text();
+    let as_declared = r#"{"id":9007199254740993,"price":"0.10000000000000001","weight":12.5,"code":"7","#;
+    // What comes back to itself in the contract is told as it came.
+    let as_it_came = r#""counts":[18446744073709551615,1],"parts":[{"id":"1"}],"more":"12"}"#;
+    assert_eq!(told, [as_declared, as_it_came].concat());
+    let variables = r#""variables":{"id":9007199254740993,"price":0.10000000000000001,"weight":0.30000000000000001}}"#;
+    let asked = shop.the_request().text();
+    assert!(asked.ends_with(variables), "{asked}");
+}
+
+#[test]
 fn the_contract_is_checked_before_anything_is_asked() {
     let shop = products();
     let gateway = gateway(&shop.url());

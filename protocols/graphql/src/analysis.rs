@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use apollo_compiler::ExecutableDocument;
 use portolan_exchange::value::Map;
 use portolan_exchange::{FaultKind, Kind};
 
@@ -19,6 +20,7 @@ use crate::document::{
 use crate::error::{Error, Location};
 use crate::limits::{INTROSPECTION_LISTS, Limit, Limits};
 use crate::schema::{Field, Paged, Schema, System, TypeId, Weight};
+use crate::types;
 
 /// The price of a field that returns a scalar or an enum value.
 const LEAF: u64 = 1;
@@ -47,7 +49,8 @@ pub struct Operation {
     pub name: Option<Box<str>>,
     /// Levels of fields, the leaf counted.
     pub depth: u64,
-    /// The operation as the gateway knows it: its name, or `anonymous`, and its kind.
+    /// The operation as the gateway knows it: its name, or `anonymous`, its kind, and the types of its variables and its
+    /// root fields.
     pub asked: Arc<portolan_exchange::Operation>,
     /// Where it begins, in bytes.
     at: u32,
@@ -78,6 +81,16 @@ impl Analyzed {
         self.program.evaluate(operation.price, variables, &operation.defaults)
     }
 
+    /// Takes the types of its operations from the document that was found valid.
+    pub(crate) fn set_types(&mut self, schema: &Schema, document: &ExecutableDocument) {
+        for operation in &mut self.operations {
+            let Ok(valid) = document.operations.get(operation.name.as_deref()) else { continue };
+            let asked = Arc::make_mut(&mut operation.asked);
+            asked.input = schema.inputs().variables(schema.valid(), valid);
+            asked.output = types::data(schema.valid(), document, valid);
+        }
+    }
+
     /// How many steps the analysis took. Tests hold it against the length of the document.
     pub fn steps(&self) -> u64 {
         self.steps
@@ -88,7 +101,8 @@ impl Analyzed {
         let operations = self.operations.iter().map(|operation| {
             let defaults = operation.defaults.len() * size_of::<(VariableId, Bound)>();
             let names = operation.name.as_ref().map_or(0, |name| name.len()) + operation.asked.id.len();
-            size_of::<Operation>() + size_of::<portolan_exchange::Operation>() + names + defaults
+            let types = types::weight(&operation.asked.input) + types::weight(&operation.asked.output);
+            size_of::<Operation>() + size_of::<portolan_exchange::Operation>() + names + defaults + types
         });
         size_of::<Analyzed>() + operations.sum::<usize>() + self.program.weight()
     }

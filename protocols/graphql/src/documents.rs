@@ -90,8 +90,9 @@ pub fn judge(text: &str, schema: &Schema, limits: &Limits) -> Result<Analyzed, V
         return Err(vec![Error::new(FaultKind::QuerySyntax, "the document is longer than 4 GiB")]);
     }
     let document = parse(text, limits).map_err(|stop| vec![stopped(stop, text, limits)])?;
-    let analyzed = analyze(text, &document, schema, limits)?;
-    validate(text, schema, limits)?;
+    let mut analyzed = analyze(text, &document, schema, limits)?;
+    let valid = validate(text, schema, limits)?;
+    analyzed.set_types(schema, &valid);
     Ok(analyzed)
 }
 

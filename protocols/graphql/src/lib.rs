@@ -11,6 +11,7 @@ mod cost;
 mod document;
 pub mod documents;
 pub mod error;
+mod fitting;
 pub mod inbound;
 mod lexer;
 pub mod limits;
@@ -20,6 +21,7 @@ mod render;
 pub mod request;
 pub mod schema;
 pub mod stored;
+mod types;
 mod validation;
 
 pub use analysis::{Analyzed, Operation};

@@ -12,6 +12,7 @@ use apollo_compiler::validation::{DiagnosticList, Valid};
 use crate::cost::Size;
 use crate::document::OperationKind;
 use crate::error::Location;
+use crate::types::InputObjects;
 
 /// The arguments that say how many items a list will have, when a field has them.
 const SIZING: [&str; 3] = ["first", "last", "limit"];
@@ -26,6 +27,7 @@ pub struct Schema {
     types: Vec<Type>,
     by_name: HashMap<Box<str>, TypeId>,
     roots: [Option<TypeId>; 3],
+    inputs: InputObjects,
 }
 
 /// A mistake in an SDL text.
@@ -114,6 +116,10 @@ impl Schema {
         &self.valid
     }
 
+    pub(crate) fn inputs(&self) -> &InputObjects {
+        &self.inputs
+    }
+
     pub(crate) fn root(&self, kind: OperationKind) -> Option<TypeId> {
         self.roots[kind as usize]
     }
@@ -138,7 +144,8 @@ impl Schema {
         let types = composite().map(|(name, kind)| index_type(&by_name, name, kind)).collect();
         let root = |kind| valid.root_operation(kind).and_then(|name| by_name.get(name.as_str()).copied());
         let roots = [root(OperationType::Query), root(OperationType::Mutation), root(OperationType::Subscription)];
-        let mut schema = Schema { types, roots, by_name, valid };
+        let inputs = InputObjects::new(&valid);
+        let mut schema = Schema { types, roots, by_name, valid, inputs };
         schema.add_introspection();
         schema
     }

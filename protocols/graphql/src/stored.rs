@@ -1,5 +1,5 @@
 //! Operations of other protocols answered by a GraphQL service: a document stored in the configuration, the operation's
-//! input as its variables, and a part of `data` as the reply.
+//! input as its variables, and a part of `data` as the reply, told as the operation's output type says it.
 
 use std::fmt;
 use std::rc::Rc;
@@ -17,6 +17,7 @@ use portolan_exchange::{
 use crate::document::{Document, OperationKind, VariableDefinition};
 use crate::documents::stopped;
 use crate::error::Error;
+use crate::fitting::{fit, number};
 use crate::limits::Limits;
 use crate::parser::parse;
 
@@ -130,7 +131,11 @@ impl StoredOutbound {
             Fault::new(FaultKind::DeadlineExceeded, "the time for this request was over before the service's answer")
         };
         let (status, body) = worker.clock.until(deadline, gather(response)).await.map_err(late)??;
-        self.result(status, &body).map(|value| Reply::payload(Payload::of(value)))
+        let mut value = self.result(status, &body)?;
+        if let Some(operation) = &exchange.operation {
+            fit(&mut value, &operation.output);
+        }
+        Ok(Reply::payload(Payload::of(value)))
     }
 
     /// What the service answered: the part of `data`, or why there is none.
@@ -188,16 +193,25 @@ impl Takes {
     fn read(self, value: Value) -> Value {
         let read = match (self, &value) {
             (Takes::Int, Value::Text(text)) => text.parse().ok().map(Value::I64),
-            (Takes::Float, Value::Text(text)) => {
-                text.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::F64)
-            }
+            (Takes::Int, Value::Decimal(number)) => number.to_i64().map(Value::I64),
+            (Takes::Float, Value::Text(text)) => float(text),
+            (Takes::Float, Value::Decimal(number)) => Some(Value::number(number.clone())),
             (Takes::Boolean, Value::Text(text)) => text.parse().ok().map(Value::Bool),
             (Takes::Text, Value::I64(number)) => Some(Value::Text(number.to_string())),
             (Takes::Text, Value::U64(number)) => Some(Value::Text(number.to_string())),
+            (Takes::Text, Value::Number(number)) => Some(Value::Text(number.to_string())),
             _ => None,
         };
         read.unwrap_or(value)
     }
+}
+
+/// A text as a number; of more digits than a double has, none is lost.
+fn float(text: &str) -> Option<Value> {
+    if let Some(exact @ Value::Number(_)) = number(text, &Type::Number) {
+        return Some(exact);
+    }
+    text.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::F64)
 }
 
 impl fmt::Debug for StoredOutbound {

@@ -4,8 +4,9 @@
 //! nesting and the tokens are bounded, so no rule takes long and none recurses deep. The bounds given to the library are a
 //! second line; they follow from ours.
 
+use apollo_compiler::ExecutableDocument;
 use apollo_compiler::parser::Parser;
-use apollo_compiler::validation::DiagnosticList;
+use apollo_compiler::validation::{DiagnosticList, Valid};
 use portolan_exchange::FaultKind;
 
 use crate::error::{Error, Location};
@@ -16,7 +17,7 @@ use crate::schema::Schema;
 const TOLD: usize = 10;
 
 /// Validates `text` against the schema; errors in their order in the text.
-pub(crate) fn validate(text: &str, schema: &Schema, limits: &Limits) -> Result<(), Vec<Error>> {
+pub(crate) fn validate(text: &str, schema: &Schema, limits: &Limits) -> Result<Valid<ExecutableDocument>, Vec<Error>> {
     // The library counts the whitespace between two tokens as one more, and the end.
     let tokens = (limits.tokens as usize).saturating_mul(2).saturating_add(2);
     // Selection sets and values nest independently of one another, and it counts both.
@@ -24,8 +25,7 @@ pub(crate) fn validate(text: &str, schema: &Schema, limits: &Limits) -> Result<(
     let mut parser = Parser::new().token_limit(tokens).recursion_limit(recursion);
     let parsed = parser.parse_executable(schema.valid(), text, "request.graphql");
     let document = parsed.map_err(|failed| errors(&failed.errors))?;
-    document.validate(schema.valid()).map_err(|failed| errors(&failed.errors))?;
-    Ok(())
+    document.validate(schema.valid()).map_err(|failed| errors(&failed.errors))
 }
 
 fn errors(diagnostics: &DiagnosticList) -> Vec<Error> {

@@ -13,7 +13,8 @@ use portolan_exchange::contract::{
 };
 use portolan_exchange::value::{Map, MapType, Others, Payload, Type, Value, json};
 use portolan_exchange::{
-    Body, Content, Described, Exchange, Fault, FaultKind, Identity, Method, Outbound, Reply, Request, Response, Target,
+    Body, Content, Described, Exchange, Fault, FaultKind, Identity, Kind, Method, Operation, Outbound, Reply, Request,
+    Response, Target,
 };
 use portolan_graphql::stored::MAX_ANSWER;
 use portolan_graphql::{GraphQlInbound, GraphQlOutbound, Schema, StoredOutbound};
@@ -197,6 +198,40 @@ fn variables_of_the_types_of_graphql_take_the_values_of_these_types() {
             let back = answered(&mut exchange).unwrap().into_value(&expected);
             assert_eq!(back, Ok(value), "a variable of type {declared}");
         }
+    }
+}
+
+#[test]
+fn a_service_that_says_numbers_its_own_way_is_told_as_the_contract_says() {
+    let numbers = [Type::I64, Type::U64, Type::Number, Type::Decimal, Type::list(Type::Decimal)];
+    values_keep_their_types(|expected, value| {
+        if !numbers.contains(expected) {
+            return Ok(value.clone());
+        }
+        // All numbers as text, all decimals as numbers.
+        let told = the_other_way(value);
+        let upstream =
+            FakeUpstream::answering(move |_| Ok(json_response(json::encode(&of_one("data", &of_one("echo", &told))))));
+        let mut exchange = stored(upstream);
+        exchange.input = Some(Payload::of(Map::new()));
+        let (input, output) = (Type::Any, expected.clone());
+        exchange.operation = Some(Arc::new(Operation { id: "echo".into(), kind: Kind::Call, input, output }));
+        let reply = answered(&mut exchange)?;
+        // As the caller reads it, of the bytes.
+        Payload::json(reply.bytes()).into_value(expected).map_err(|error| error.to_string())
+    });
+}
+
+/// Numbers as text, and decimals as numbers.
+fn the_other_way(value: &Value) -> Value {
+    match value {
+        Value::I64(_) | Value::U64(_) | Value::F64(_) | Value::Number(_) => {
+            Value::Text(String::from_utf8_lossy(&json::encode(value)).into_owned())
+        }
+        Value::Decimal(decimal) => Value::number(decimal.clone()),
+        Value::List(elements) => elements.iter().map(the_other_way).collect(),
+        Value::Map(members) => members.iter().map(|(name, value)| (name, the_other_way(value))).collect::<Map>().into(),
+        other => other.clone(),
     }
 }
 
