@@ -37,9 +37,12 @@ pub enum Waiting {
     Forced,
 }
 
+/// The plan in force, as a worker last saw it.
+type Current = arc_swap::Cache<Arc<arc_swap::ArcSwap<Plan>>, Arc<Plan>>;
+
 /// Runs exchanges on one worker.
 pub struct Engine {
-    current: Rc<RefCell<arc_swap::Cache<Arc<arc_swap::ArcSwap<Plan>>, Arc<Plan>>>>,
+    current: Rc<RefCell<Current>>,
     // What requests come in by; nothing for the worker's own.
     listener: Option<Arc<str>>,
     waiting: Waiting,
