@@ -196,12 +196,9 @@ pub mod testing {
     /// A pulse on this clock: 75 seconds of quiet, 10 for a head.
     pub fn on(clock: &Clock) -> Arc<Pulse> {
         let settings = Settings {
-            name: "public".into(),
-            address: ([127, 0, 0, 1], 0).into(),
-            max_connections: 1,
-            max_head: 8_192,
             idle_timeout: Duration::from_secs(75),
             head_timeout: Duration::from_secs(10),
+            ..Settings::at("public", ([127, 0, 0, 1], 0).into())
         };
         Pulse::new(clock.clone(), &settings)
     }
