@@ -2,13 +2,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::clock;
+use crate::cpu::family;
 use crate::failure::{Failure, Result, While};
 
 /// The core of the proxy under test, which shares it with nobody.
@@ -18,6 +20,8 @@ pub const LOAD_CORE: usize = 1;
 
 /// How long a process may take to end when asked, before it is killed.
 const ENDING: Duration = Duration::from_secs(5);
+/// How long under an emulator.
+const LONG_ENDING: Duration = Duration::from_secs(60);
 /// Between two looks at a process or a port.
 const GLANCE: Duration = Duration::from_millis(10);
 
@@ -80,15 +84,29 @@ impl Child {
         }
     }
 
-    /// What the process has written so far.
-    pub fn output(&self) -> String {
-        // Logs are text of ours and of peers; a byte that is not UTF-8 must not hide the rest.
-        std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    /// Asks the process and its descendants to end, and waits until it has, so that whoever follows it (an emulator, a
+    /// tracer) writes down what it counted.
+    pub fn stop(mut self) -> Result<()> {
+        for pid in family(self.pid())? {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("the kernel's ids are positive");
+            // One that ended by itself meanwhile needs no asking.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let start = clock::now();
+        while self.process.try_wait().while_doing(&format!("cannot look at {}", self.name))?.is_none() {
+            if clock::now() - start > LONG_ENDING {
+                return Err(Failure::new(format!("{} did not end after {} s", self.name, LONG_ENDING.as_secs())));
+            }
+            clock::pause(GLANCE);
+        }
+        Ok(())
     }
 
     /// The last lines of the log, to be put behind a failure.
     fn said(&self) -> String {
-        let output = self.output();
+        // Logs are text of ours and of peers; a byte that is not UTF-8 must not hide the rest.
+        let output = std::fs::read(&self.log).unwrap_or_default();
+        let output = String::from_utf8_lossy(&output);
         let lines: Vec<&str> = output.lines().collect();
         // Twenty lines hold any diagnostic and leave the sentence before them on the screen.
         let last = &lines[lines.len().saturating_sub(20)..];
@@ -109,17 +127,54 @@ impl Drop for Child {
     }
 }
 
-/// Runs `program` on `core` to its end and gives what it wrote to standard output.
-pub fn output_of(name: &str, core: usize, program: &[&OsStr]) -> Result<String> {
-    let output = pinned(core, program)?
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .while_doing(&format!("cannot start {name}"))?;
-    if !output.status.success() {
-        return Err(Failure::new(format!("{name} ended with {}", output.status)));
+/// A process that is told what to do, and answers, a line at a time. Dropping it ends it.
+pub struct Spoken {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Spoken {
+    /// Starts this program in one of its other roles on `core`. Its complaints go to `log`.
+    pub fn start(name: &str, core: usize, log: &Path, arguments: &[String]) -> Result<Self> {
+        let this = this_program()?;
+        let program: Vec<&OsStr> = [this.as_os_str()].into_iter().chain(arguments.iter().map(OsStr::new)).collect();
+        let errors = File::create(log).while_doing(&format!("cannot write the log of {name}"))?;
+        let mut process = pinned(core, &program)?
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()
+            .while_doing(&format!("cannot start {name}"))?;
+        let input = process.stdin.take().expect("standard input is a pipe");
+        let output = BufReader::new(process.stdout.take().expect("standard output is a pipe"));
+        Ok(Self { child: Child { name: name.to_owned(), process, log: log.to_owned() }, input, output })
     }
-    String::from_utf8(output.stdout).while_doing(&format!("cannot read what {name} said"))
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// Waits for its next line.
+    pub fn hear(&mut self) -> Result<String> {
+        let mut line = String::new();
+        let length = self.output.read_line(&mut line).while_doing(&format!("cannot hear {}", self.child.name))?;
+        if length == 0 {
+            return Err(Failure::new(format!("{} ended unasked{}", self.child.name, self.child.said())));
+        }
+        line.truncate(line.trim_end().len());
+        Ok(line)
+    }
+
+    /// Tells it `line`, and waits for the answer.
+    pub fn ask(&mut self, line: &str) -> Result<String> {
+        let told = self.input.write_all(line.as_bytes()).and_then(|()| self.input.write_all(b"\n"));
+        if told.is_err() {
+            return Err(Failure::new(format!("{} ended unasked{}", self.child.name, self.child.said())));
+        }
+        self.hear()
+    }
 }
 
 /// This program itself, for the roles it plays in other processes.

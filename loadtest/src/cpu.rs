@@ -23,16 +23,7 @@ pub struct Meter {
 impl Meter {
     /// Finds `root` and its descendants as they are now. Later children are not seen: measure after the warm-up.
     pub fn of(root: u32) -> Result<Self> {
-        let mut parents = Vec::new();
-        for entry in fs::read_dir("/proc").while_doing("cannot read /proc")?.flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            // A process may end between the listing and the reading.
-            let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-            let parent = parent_of(&stat)
-                .ok_or_else(|| Failure::new(format!("cannot understand /proc/{pid}/stat: `{}`", stat.trim())))?;
-            parents.push((pid, parent));
-        }
-        Ok(Self { processes: descendants(root, &parents) })
+        Ok(Self { processes: family(root)? })
     }
 
     /// What every thread has run so far.
@@ -52,6 +43,38 @@ impl Meter {
         }
         Ok(reading)
     }
+}
+
+/// A process and all its descendants, as they are now.
+pub fn family(root: u32) -> Result<Vec<u32>> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc").while_doing("cannot read /proc")?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // A process may end between the listing and the reading.
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        let parent = parent_of(&stat)
+            .ok_or_else(|| Failure::new(format!("cannot understand /proc/{pid}/stat: `{}`", stat.trim())))?;
+        parents.push((pid, parent));
+    }
+    Ok(descendants(root, &parents))
+}
+
+/// Bytes of memory that no file backs, of `root` and its descendants (`RssAnon`, proc_pid_status(5)).
+pub fn anonymous_memory(root: u32) -> Result<u64> {
+    let mut sum = 0;
+    for pid in family(root)? {
+        let deed = format!("process {pid} ended while its memory was measured");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).while_doing(&deed)?;
+        sum += rss_anon(&status).ok_or_else(|| Failure::new(format!("/proc/{pid}/status tells no RssAnon")))?;
+    }
+    Ok(sum)
+}
+
+/// `RssAnon: 3044 kB`
+fn rss_anon(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 impl Reading {
@@ -122,6 +145,13 @@ mod tests {
         assert_eq!(parent_of("71 (nginx: master) S 9 71 71 0"), Some(9));
         assert_eq!(parent_of("71 (a) b (c)) S 12 71"), Some(12));
         assert_eq!(parent_of("71 nginx S"), None);
+    }
+
+    #[test]
+    fn anonymous_memory_is_told_in_bytes() {
+        assert_eq!(rss_anon("VmRSS:\t 10 kB\nRssAnon:\t    3044 kB\nRssFile:\t 1 kB\n"), Some(3044 * 1024));
+        assert_eq!(rss_anon("VmRSS:\t 10 kB\n"), None);
+        assert!(anonymous_memory(std::process::id()).unwrap() > 0);
     }
 
     #[test]

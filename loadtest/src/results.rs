@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::failure::{Result, While};
-use crate::outcome::{Outcome, Pair};
+use crate::measure::Finding;
 
 /// Where a full run writes its page.
 pub const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/RESULTS.md");
@@ -25,7 +25,7 @@ pub struct Page<'a> {
     /// What to type for the same figures.
     pub command: String,
     /// In the order they ran.
-    pub outcomes: &'a [Outcome],
+    pub findings: &'a [Finding],
 }
 
 impl Page<'_> {
@@ -44,19 +44,18 @@ impl Page<'_> {
     }
 
     fn text(&self, remarks: &str) -> String {
-        let mut text = String::from("# CPU per request, beside nginx\n\n");
+        let mut text = String::from("# What a request costs, beside nginx\n\n");
         // Writing to a string cannot fail.
         let _ = write!(text, "Written by\n\n```\n{}\n```\n\n| | |\n|---|---|\n", self.command);
         for (name, value) in &self.machine {
             let _ = writeln!(text, "| {name} | {value} |");
         }
         let _ = writeln!(text, "| measured | {} |", self.versions.join(", "));
-        text.push_str(
-            "\n| scenario | CPU ratio | spread | CPU µs | nginx, CPU µs | ratio of each pair | requests | errors | marks |\n\
-             |---|---|---|---|---|---|---|---|---|\n",
-        );
-        for outcome in self.outcomes {
-            let _ = writeln!(text, "{}", row(outcome));
+        for (head, row) in TABLES {
+            let rows: Vec<String> = self.findings.iter().filter_map(row).collect();
+            if !rows.is_empty() {
+                let _ = write!(text, "\n{head}\n{}\n", rows.join("\n"));
+            }
         }
         text.push_str(HOW_TO_READ);
         text.push_str(REMARKS);
@@ -65,20 +64,101 @@ impl Page<'_> {
     }
 }
 
-fn row(outcome: &Outcome) -> String {
-    let ratios: Vec<String> = outcome.pairs.iter().map(|pair: &Pair| format!("{:.2}", pair.ratio())).collect();
-    format!(
-        "| `{}` | **{:.2}** | {:.2} | {:.2} | {:.2} | {} | {} | {} | {} |",
+/// A table's heading and head, and what makes a finding a row of it.
+type Table = (&'static str, fn(&Finding) -> Option<String>);
+
+const TABLES: [Table; 6] = [
+    (
+        "## CPU per request\n\n\
+         | scenario | CPU ratio | spread | CPU µs | beside, CPU µs | ratio of each pair | requests | errors | marks |\n\
+         |---|---|---|---|---|---|---|---|---|",
+        cpu,
+    ),
+    (
+        "## Latency at a fixed rate\n\n\
+         | scenario | p99 ratio | spread | p50, p99, p99.9 in µs | beside |\n|---|---|---|---|---|",
+        latency,
+    ),
+    (
+        "## Memory per idle connection\n\n\
+         | scenario | ratio | spread | bytes | nginx, bytes |\n|---|---|---|---|---|",
+        memory,
+    ),
+    (
+        "## WebSocket fan-out\n\n\
+         | scenario | share of a bare loop's speed | spread | CPU µs per message | bare loop, CPU µs |\n|---|---|---|---|---|",
+        fan_out,
+    ),
+    (
+        "## Instructions and system calls per request\n\n| scenario | who | instructions | system calls |\n|---|---|---|---|",
+        cost,
+    ),
+    ("## Not measured\n\n| scenario | missing |\n|---|---|", absent),
+];
+
+fn cpu(finding: &Finding) -> Option<String> {
+    let Finding::Load(outcome) = finding else { return None };
+    let ratios: Vec<String> = outcome.pairs.iter().map(|pair| format!("{:.2}", pair.ratio())).collect();
+    Some(format!(
+        "| `{}` | **{:.2}** | {:.2} | {:.2} | {} {:.2} | {} | {} | {} | {} |",
         outcome.name,
         outcome.ratio(),
         outcome.spread(),
         outcome.subject_micros(),
-        outcome.nginx_micros(),
+        outcome.baseline,
+        outcome.baseline_micros(),
         ratios.join(" "),
         outcome.requests(),
         outcome.failed(),
         outcome.marks().join(" "),
-    )
+    ))
+}
+
+fn latency(finding: &Finding) -> Option<String> {
+    let Finding::Load(outcome) = finding else { return None };
+    let latency = outcome.latency()?;
+    let told = |[p50, p99, p999]: [f64; 3]| format!("{p50:.0}, {p99:.0}, {p999:.0}");
+    Some(format!(
+        "| `{}` | **{:.2}** | {:.2} | {} | {} |",
+        outcome.name,
+        latency.p99_ratio,
+        latency.p99_spread,
+        told(latency.subject),
+        told(latency.baseline)
+    ))
+}
+
+fn memory(finding: &Finding) -> Option<String> {
+    let Finding::Memory(memory) = finding else { return None };
+    let (subject, nginx) = memory.bytes();
+    Some(format!(
+        "| `{}` | **{:.2}** | {:.2} | {subject:.0} | {nginx:.0} |",
+        memory.name,
+        memory.ratio(),
+        memory.spread()
+    ))
+}
+
+fn fan_out(finding: &Finding) -> Option<String> {
+    let Finding::FanOut(fan_out) = finding else { return None };
+    let (gateway, bare) = fan_out.micros();
+    Some(format!(
+        "| `{}` | **{:.2}** | {:.2} | {gateway:.2} | {bare:.2} |",
+        fan_out.name,
+        fan_out.ratio(),
+        fan_out.spread()
+    ))
+}
+
+fn cost(finding: &Finding) -> Option<String> {
+    let Finding::Cost(costs) = finding else { return None };
+    let calls = costs.cost.system_calls.map_or("not counted".to_owned(), |calls| format!("{calls:.2}"));
+    Some(format!("| `{}` | {} | {:.0} | {calls} |", costs.name, costs.subject, costs.cost.instructions))
+}
+
+fn absent(finding: &Finding) -> Option<String> {
+    let Finding::Absent { name, missing } = finding else { return None };
+    Some(format!("| `{name}` | {missing} is not installed |"))
 }
 
 /// What was written by hand on an earlier page.
@@ -91,43 +171,65 @@ const HOW_TO_READ: &str = "
 
 - *CPU ratio* is the figure that matters: CPU time per request of the proxy over that of nginx in the round right
   behind it; the median of the pairs. Below 1 the proxy needs less than nginx. nginx does bare proxying in every
-  scenario, with no access log, also where Portolan runs its policies.
+  scenario, with no access log, also where Portolan runs its policies. `routes/plain` compares the gateway with 10,000
+  routes to the same with 10.
 - *CPU µs* are medians too. They are the kernel's own count (`schedstat`, all threads of all processes of the proxy,
   user and system) and drift by a third between runs: never compare them across runs.
-- *Spread* is the highest ratio of a pair less the lowest. `small-get/nginx-itself` compares nginx with a second nginx:
+- *Spread* is how far the middle half of the pairs' ratios lies apart. `nginx-itself` compares nginx with a second nginx:
   what it shows beside 1 is noise, and a difference smaller than its spread means nothing.
-- The proxy has core 0 for itself; the load generator (64 keep-alive connections, each sending its next request on the
-  answer to the last) and an upstream that does next to nothing share core 1. All of it is loopback.
-- `load_bound=N/M`: in N of M rounds core 1 was full while core 0 was not, so the load side was the bottleneck. CPU per
+- The proxy has core 0 for itself; the load side, generator and upstream in one thread, has core 1. All of it is loopback.
+  A load without a rate in its name is saturated: each connection sends its next request on the answer to the last. One with a
+  rate (`-20k`: 20,000 a second) sends each request at its time, whatever the proxy does.
+- *Latency* counts from the time at which a request was to be sent to the last byte of its answer, so that a stall counts for
+  all requests that it kept waiting. Ratios are of the 99th percentile, pair by pair.
+- *Memory* is the growth of `RssAnon` over 10,000 connections that each asked once and then stay idle, in fresh processes.
+- *Fan-out* publishes 200 bytes to 2,000 WebSockets, one message per wake; the bare loop writes frames of the same length.
+- *Instructions* (user space, callgrind) and *system calls* (strace) are the difference between two runs of which one has
+  twice the requests, over one connection; they do not drift. Their scenarios begin with `cost-`.
+- `load-bound=N/M`: in N of M rounds the load side had nothing to spare while core 0 had, so it was the bottleneck. CPU per
   request still holds, but of a proxy that was not saturated.
+- `rate-missed=N/M`: in N of M rounds fewer requests were answered than the rate asked for.
 - `disturbed=N/M`: in N of M rounds other processes took more than a twentieth of core 0. Run it again on a quiet
   machine.
-- `log_dropped=N/M`: in N of M rounds the access log got fewer lines than there were requests, so a part of the work was
+- `log-dropped=N/M`: in N of M rounds the access log got fewer lines than there were requests, so a part of the work was
   not done.
-- *Errors* are answers other than 200 and failed connections. Any at all make the run void.
+- *Errors* are answers with another status than 200 or another length than the upstream's, and failed connections. Any at
+  all make the run void.
 
 ";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::idle::Memory;
 
-    fn page(outcomes: &[Outcome]) -> Page<'_> {
+    fn page(findings: &[Finding]) -> Page<'_> {
         Page {
             machine: vec![("cores", "2".to_owned())],
             versions: vec!["portolan 0.1.0".to_owned(), "nginx/1.22.1".to_owned()],
-            command: "cargo run --release -p loadtest -- compare".to_owned(),
-            outcomes,
+            command: "scripts/loadtest compare".to_owned(),
+            findings,
         }
     }
 
+    fn cpu_alone() -> [Finding; 1] {
+        [Finding::Load(crate::outcome::tests::outcome())]
+    }
+
     #[test]
-    fn a_page_holds_a_row_for_each_scenario() {
-        let outcomes = [crate::outcome::tests::outcome()];
-        let text = page(&outcomes).text(NO_REMARKS);
-        let row = "| `small-get/plain` | **0.90** | 0.40 | 9.00 | 10.00 | 0.80 1.20 0.90 | 60000 | 0 |  |";
+    fn a_page_holds_a_row_for_each_finding_and_no_table_without_rows() {
+        let memory = Memory { name: "idle/plain".to_owned(), pairs: vec![(500.0, 1000.0)] };
+        let absent = Finding::Absent { name: "small-get/envoy".to_owned(), missing: "envoy" };
+        let findings = [cpu_alone().to_vec(), vec![Finding::Memory(memory), absent]].concat();
+        let text = page(&findings).text(NO_REMARKS);
         let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| `")).collect();
-        assert_eq!(rows, [row]);
+        let expected = [
+            "| `small-get/plain` | **0.90** | 0.20 | 9.00 | nginx 10.00 | 0.80 1.20 0.90 | 60000 | 0 |  |",
+            "| `idle/plain` | **0.50** | 0.00 | 500 | 1000 |",
+            "| `small-get/envoy` | envoy is not installed |",
+        ];
+        assert_eq!(rows, expected);
+        assert!(!text.contains("## Latency"), "{text}");
         assert!(text.contains("| cores | 2 |\n| measured | portolan 0.1.0, nginx/1.22.1 |\n"), "{text}");
     }
 
@@ -141,12 +243,12 @@ mod tests {
 
         let by_hand = "\n## Remarks\n\nThe keep-alive pool brought 0.1.\n\n| a | table |\n";
         std::fs::write(&file, first.replace(NO_REMARKS, by_hand)).unwrap();
-        let outcomes = [crate::outcome::tests::outcome()];
-        page(&outcomes).write(&file).unwrap();
+        let findings = cpu_alone();
+        page(&findings).write(&file).unwrap();
         let second = std::fs::read_to_string(&file).unwrap();
-        assert_eq!(second, page(&outcomes).text(by_hand));
+        assert_eq!(second, page(&findings).text(by_hand));
 
-        page(&outcomes).write(&file).unwrap();
+        page(&findings).write(&file).unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), second);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }

@@ -6,8 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::{Proxy, free_address};
-use crate::child::{Child, PROXY_CORE};
+use super::{Proxy, Site, free_address};
 use crate::failure::{Failure, Result, While};
 
 /// What nginx calls itself, such as `nginx/1.22.1`.
@@ -23,16 +22,15 @@ pub fn version() -> Result<String> {
     Ok(said.trim().rsplit("version: ").next().unwrap_or_default().to_owned())
 }
 
-/// Starts nginx in front of `upstream`, with its files in `folder`, and waits until it passes on a request to `path`.
-pub fn start(name: &'static str, folder: &Path, upstream: SocketAddr, path: &str, headers: &[String]) -> Result<Proxy> {
+/// Starts nginx in front of the site's upstream and waits until it passes on a request.
+pub fn start(name: &'static str, site: &Site<'_>) -> Result<Proxy> {
     let address = free_address()?;
-    let folder = folder.join(name);
-    std::fs::create_dir(&folder).while_doing(&format!("cannot make a folder for {name}"))?;
+    let folder = site.folder_of(name)?;
     let file = folder.join("nginx.conf");
-    std::fs::write(&file, configuration(&folder, address, upstream)?)
+    // An emulator or a tracer follows one process better than two; without one nginx runs as everywhere.
+    let processes = if site.under.is_empty() { Processes::MasterAndWorker } else { Processes::One };
+    std::fs::write(&file, configuration(&folder, address, site.upstream, processes)?)
         .while_doing(&format!("cannot write the configuration of {name}"))?;
-
-    let log = folder.join("output.log");
     let program: [&OsStr; 7] = [
         "nginx".as_ref(),
         "-c".as_ref(),
@@ -43,24 +41,36 @@ pub fn start(name: &'static str, folder: &Path, upstream: SocketAddr, path: &str
         "-e".as_ref(),
         "stderr".as_ref(),
     ];
-    let child = Child::start(name, PROXY_CORE, &log, &program)?;
-    Proxy::ready(name, address, child, path, headers)
+    site.start(name, address, &folder, &program)
 }
 
-fn configuration(folder: &Path, listen: SocketAddr, upstream: SocketAddr) -> Result<String> {
+/// How nginx is laid out.
+#[derive(Clone, Copy)]
+enum Processes {
+    MasterAndWorker,
+    One,
+}
+
+fn configuration(folder: &Path, listen: SocketAddr, upstream: SocketAddr, processes: Processes) -> Result<String> {
     // As root the workers would become `nobody`, who may not enter the folder; as anybody else `user` is an error.
     let owner = std::fs::metadata("/proc/self").while_doing("cannot tell who runs this")?.uid();
     let user = if owner == 0 { "user root;" } else { "" };
+    let master = match processes {
+        Processes::MasterAndWorker => "on",
+        Processes::One => "off",
+    };
     let folder = folder.display();
     Ok(format!(
         r#"{user}
 daemon off;
+master_process {master};
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log stderr error;
 
 events {{
-    worker_connections 8192;
+    # Ten thousand idle clients and their upstream connections, below a limit of 20,000 open files.
+    worker_connections 16384;
     multi_accept on;
 }}
 
@@ -82,7 +92,7 @@ http {{
 
     upstream up {{
         server {upstream};
-        keepalive 256;
+        keepalive 1024;
         keepalive_requests 1000000000;
         keepalive_timeout 3600s;
     }}

@@ -7,8 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::{Proxy, free_address};
-use crate::child::{Child, PROXY_CORE};
+use super::{Proxy, Site, free_address};
 use crate::failure::{Failure, Result, While};
 
 /// What Portolan does besides passing on.
@@ -25,23 +24,60 @@ pub const KEY: &str = "loadtest-key";
 const PEPPER: &str = "loadtest-pepper";
 const KEY_HASH: &str = "382e5ce3a85ee1e69c2aa2976bbc666d4ee41e29d1aa51e72f774eb8fa763767";
 
-/// Builds the gateway of this tree in release mode and says where its binary is.
-///
-/// A child process, since the harness knows nothing of the gateway's crates.
-pub fn build() -> Result<PathBuf> {
-    crate::say("building portolan in release mode");
-    let output = Command::new("cargo")
-        .args(["build", "--release", "--package", "portolan", "--bin", "portolan", "--message-format=json"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .while_doing("cannot run `cargo` to build portolan; give a binary by --portolan PATH")?;
-    if !output.status.success() {
-        return Err(Failure::new("portolan does not build; give a binary by --portolan PATH"));
+/// Which gateway: its binary and what it is told.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// The name that its figures are printed under.
+    pub name: &'static str,
+    /// Its binary.
+    pub binary: PathBuf,
+    /// What it does besides passing on.
+    pub policies: Policies,
+    /// Routes in its table; the requests take the last of them.
+    pub routes: usize,
+}
+
+/// How a gateway is built.
+#[derive(Debug, Clone, Copy)]
+pub struct Build<'a> {
+    /// The root of its tree.
+    pub tree: &'a Path,
+    /// Cargo's profile.
+    pub profile: &'a str,
+    /// Where cargo builds; none for where it always does.
+    pub target: Option<&'a Path>,
+}
+
+/// The root of this tree.
+pub fn this_tree() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the load test is a folder of the tree")
+}
+
+impl Build<'_> {
+    /// Builds the gateway and says where its binary is.
+    ///
+    /// A child process, since the harness knows nothing of the gateway's crates.
+    pub fn run(&self) -> Result<PathBuf> {
+        let (tree, profile) = (self.tree.display(), self.profile);
+        crate::say(&format!("building portolan of {tree} in the profile `{profile}`"));
+        let mut cargo = Command::new("cargo");
+        cargo
+            .args(["build", "--locked", "--profile", profile, "--package", "portolan", "--bin", "portolan"])
+            .arg("--message-format=json-render-diagnostics")
+            .current_dir(self.tree)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit());
+        if let Some(target) = self.target {
+            cargo.env("CARGO_TARGET_DIR", target);
+        }
+        let output =
+            cargo.output().while_doing("cannot run `cargo` to build portolan; give a binary by --portolan PATH")?;
+        if !output.status.success() {
+            return Err(Failure::new("portolan does not build; give a binary by --portolan PATH"));
+        }
+        let messages = String::from_utf8_lossy(&output.stdout);
+        executable(&messages).ok_or_else(|| Failure::new("cargo built portolan but named no binary"))
     }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    executable(&messages).ok_or_else(|| Failure::new("cargo built portolan but named no binary"))
 }
 
 /// Finds the binary in what cargo says (The Cargo Book, "External tools", JSON messages).
@@ -59,82 +95,49 @@ pub fn version(binary: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Starts `binary` in front of `upstream`, with its files in `folder`, and waits until it passes on a request to
-/// `path`.
-pub fn start(
-    binary: &Path,
-    policies: Policies,
-    folder: &Path,
-    upstream: SocketAddr,
-    path: &str,
-    headers: &[String],
-) -> Result<Proxy> {
-    let (address, admin) = (free_address()?, free_address()?);
-    let folder = folder.join("portolan");
-    std::fs::create_dir(&folder).while_doing("cannot make a folder for portolan")?;
-    let file = folder.join("portolan.yaml");
-    let access_log = folder.join("access.log");
-    std::fs::write(&file, configuration(policies, address, admin, upstream, &access_log))
-        .while_doing("cannot write the configuration of portolan")?;
+impl Gateway {
+    /// Starts it in front of the site's upstream and waits until it passes on a request.
+    pub fn start(&self, site: &Site<'_>) -> Result<Proxy> {
+        let address = free_address()?;
+        let folder = site.folder_of(self.name)?;
+        let file = folder.join("portolan.yaml");
+        let access_log = folder.join("access.log");
+        std::fs::write(&file, self.configuration(address, free_address()?, site.upstream, &access_log))
+            .while_doing("cannot write the configuration of portolan")?;
+        let program: [&OsStr; 4] = [self.binary.as_ref(), "run".as_ref(), "-c".as_ref(), file.as_ref()];
+        let proxy = site.start(self.name, address, &folder, &program)?;
+        let access_log = (self.policies == Policies::On).then_some(access_log);
+        Ok(Proxy { access_log, ..proxy })
+    }
 
-    let log = folder.join("output.log");
-    let program: [&OsStr; 4] = [binary.as_ref(), "run".as_ref(), "-c".as_ref(), file.as_ref()];
-    let child = Child::start("portolan", PROXY_CORE, &log, &program)?;
-    let proxy = Proxy::ready("portolan", address, child, path, headers)?;
-    let access_log = (policies == Policies::On).then_some(access_log);
-    Ok(Proxy { access_log, ..proxy })
-}
-
-fn configuration(
-    policies: Policies,
-    listen: SocketAddr,
-    admin: SocketAddr,
-    upstream: SocketAddr,
-    access_log: &Path,
-) -> String {
-    match policies {
-        Policies::Off => format!(
+    fn configuration(&self, listen: SocketAddr, admin: SocketAddr, upstream: SocketAddr, access_log: &Path) -> String {
+        let (to, identity, breaker, authenticate, consumers) = match self.policies {
+            Policies::Off => ("off".to_owned(), String::new(), "off".to_owned(), "", String::new()),
+            Policies::On => (
+                format!("{:?}", access_log.display().to_string()),
+                format!("identity:\n  keys: {{ api_key: {{ header: x-api-key, pepper: {PEPPER} }} }}\n"),
+                "{ error_ratio: 50%, minimum: 20, window: 10s, open_for: 5s }".to_owned(),
+                // Beyond what one core can answer: the bucket is drawn from, and never empty.
+                ", authenticate: [ keys ], rate_limit: { per: consumer, limit: 100000000, every: 1s }",
+                format!("consumers:\n  loadtest: {{ keys: [ {{ hash: {KEY_HASH} }} ] }}\n"),
+            ),
+        };
+        let mut text = format!(
             r#"workers: 1
 listeners:
   public: {{ address: "{listen}" }}
 admin: {{ address: "{admin}" }}
-access_log: {{ to: off }}
-
-upstreams:
-  up: {{ endpoints: [ "http://{upstream}" ], breaker: off }}
-
-routes:
-  all: {{ path: /**, upstream: up }}
+access_log: {{ to: {to} }}
+{identity}upstreams:
+  up: {{ endpoints: [ "http://{upstream}" ], breaker: {breaker} }}
+{consumers}routes:
 "#
-        ),
-        Policies::On => format!(
-            r#"workers: 1
-listeners:
-  public: {{ address: "{listen}" }}
-admin: {{ address: "{admin}" }}
-access_log: {{ to: "{log}" }}
-
-identity:
-  keys: {{ api_key: {{ header: x-api-key, pepper: {PEPPER} }} }}
-
-upstreams:
-  up:
-    endpoints: [ "http://{upstream}" ]
-    breaker: {{ error_ratio: 50%, minimum: 20, window: 10s, open_for: 5s }}
-
-routes:
-  all:
-    path: /**
-    upstream: up
-    authenticate: [ keys ]
-    # Beyond what one core can answer: the bucket is drawn from, and never empty.
-    rate_limit: {{ per: consumer, limit: 100000000, every: 1s }}
-
-consumers:
-  loadtest: {{ keys: [ {{ hash: {KEY_HASH} }} ] }}
-"#,
-            log = access_log.display()
-        ),
+        );
+        for number in 1..self.routes {
+            text.push_str(&format!("  r{number}: {{ path: /shelf-{}/{number}/**, upstream: up }}\n", number % 100));
+        }
+        text.push_str(&format!("  all: {{ path: /**, upstream: up{authenticate} }}\n"));
+        text
     }
 }
 
