@@ -9,6 +9,7 @@ mod hop;
 mod idle;
 mod interim;
 mod persistence;
+mod proxied;
 mod refused;
 mod slow;
 mod upgrade;

@@ -1,6 +1,7 @@
 //! All that is fuzzed, in the order of a request's way: framing, HTTP, JSON, the protocols, then what operators write.
 
 mod config;
+mod edge;
 mod events;
 mod exchange;
 mod graphql;
@@ -13,6 +14,8 @@ use crate::target::{Memory, Target};
 
 /// The targets.
 pub const ALL: &[Target] = &[
+    edge::PROXY_HEADER,
+    edge::CLIENT,
     websocket::FRAMES,
     websocket::HANDSHAKE,
     exchange::FIELDS,

@@ -70,7 +70,7 @@ pub fn anonymous_memory(root: u32) -> Result<u64> {
     Ok(sum)
 }
 
-/// The line `RssAnon: 3044 kB`.
+/// `RssAnon: 3044 kB`
 fn rss_anon(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;

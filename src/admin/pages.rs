@@ -179,15 +179,14 @@ fn render_tokens(out: &mut String, counts: &[(Arc<str>, Total)]) {
             }
         }
     });
-    type Gauge<'a> = (&'a str, &'a str, fn(&Total) -> u64);
-    let gauges: [Gauge<'_>; 2] = [
-        ("portolan_tokens_remembered", "Tokens remembered, over all workers.", |total| total.tokens),
-        ("portolan_tokens_remembered_bytes", "Bytes that remembered tokens take.", |total| total.bytes),
-    ];
-    for (metric, help, of) in gauges {
-        let _ = writeln!(out, "# HELP {metric} {help}\n# TYPE {metric} gauge");
-        for (name, total) in counts {
-            let _ = writeln!(out, "{metric}{{identity=\"{}\"}} {}", label(name), of(total));
-        }
+    gauge(out, "portolan_tokens_remembered", "Tokens remembered, over all workers.", counts, |total| total.tokens);
+    let bytes = "Bytes that remembered tokens take.";
+    gauge(out, "portolan_tokens_remembered_bytes", bytes, counts, |total| total.bytes);
+}
+
+fn gauge(out: &mut String, metric: &str, help: &str, counts: &[(Arc<str>, Total)], of: impl Fn(&Total) -> u64) {
+    let _ = writeln!(out, "# HELP {metric} {help}\n# TYPE {metric} gauge");
+    for (name, total) in counts {
+        let _ = writeln!(out, "{metric}{{identity=\"{}\"}} {}", label(name), of(total));
     }
 }

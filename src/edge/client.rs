@@ -139,7 +139,7 @@ impl Connection {
 
     fn by_x_forwarded(&self, listener: &Listener, fields: &Fields) -> Client {
         let mut client = self.alone();
-        for entry in from_the_right(fields, "x-forwarded-for") {
+        for entry in from_the_right(fields, "x-forwarded-for").take(PROXIES) {
             let Some(address) = Node::x_forwarded(entry) else { break };
             client.address = address;
             client.told += 1;
@@ -194,11 +194,11 @@ impl Client {
 
 /// The entries of a list field (RFC 9110, section 5.6.1), the last first, empty ones left out.
 pub(crate) fn from_the_right<'f>(fields: &'f Fields, name: &'static str) -> impl Iterator<Item = &'f [u8]> {
-    let mut values: [&[u8]; LINES] = [b""; LINES];
+    let mut values: [&[u8]; PROXIES] = [b""; PROXIES];
     let mut count = 0;
     for value in fields.get_all(name) {
         // Of more lines the last ones are kept: the others are left of them.
-        if count == LINES {
+        if count == PROXIES {
             values.rotate_left(1);
             count -= 1;
         }
@@ -212,8 +212,9 @@ pub(crate) fn from_the_right<'f>(fields: &'f Fields, name: &'static str) -> impl
         .filter(|entry| !entry.is_empty())
 }
 
-/// How many lines of one list field are looked at, from the last: more proxies than any request passes.
-const LINES: usize = 16;
+/// How many entries of `X-Forwarded-For` are looked at, and how many lines of it, from the last: more proxies than any
+/// request passes.
+pub const PROXIES: usize = 16;
 
 /// A host that can stand in a head as it is: a name or an address, and a port (RFC 3986, section 3.2.2, without escapes).
 fn host(text: &[u8]) -> Option<&str> {

@@ -27,10 +27,9 @@ pub struct Authenticate {
 }
 
 /// One identity.
-#[expect(clippy::large_enum_variant, reason = "there is one for each identity of a route, made at load")]
 pub enum Source {
     /// Keys.
-    Keys(KeySource),
+    Keys(Box<KeySource>),
     /// Tokens of an issuer.
     Tokens(Arc<TokenSource>),
 }
@@ -65,7 +64,7 @@ impl Authenticate {
         tokens: &HashMap<Arc<str>, Arc<TokenSource>>,
     ) -> Self {
         let source = |identity: &Arc<snapshot::Identity>| match &identity.kind {
-            IdentityKind::ApiKey(key) => Source::Keys(KeySource::new(&identity.name, key, consumers.clone())),
+            IdentityKind::ApiKey(key) => Source::Keys(Box::new(KeySource::new(&identity.name, key, consumers.clone()))),
             IdentityKind::Jwt(_) => {
                 let source = tokens.get(&identity.name).expect("every identity of kind `jwt` has its source");
                 Source::Tokens(source.clone())

@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use portolan_config::snapshot::{Believed, HostSent, Told};
 use portolan_exchange::{Fields, Request, Version};
 
-use crate::edge::client::{Client, Connection, Peer, Scheme, elements, from_the_right};
+use crate::edge::client::{Client, Connection, PROXIES, Peer, Scheme, elements, from_the_right};
 use line::Line;
 
 /// How an upstream is spoken to.
@@ -83,8 +83,8 @@ fn x_forwarded_for(fields: &Fields, client: &Client) -> Line {
     let peer = client.connection.peer.ip();
     match client.connection.peer_is {
         Peer::Trusted(Believed::XForwarded) => {
-            let mut entries = [&b""[..]; NEAR];
-            let told = client.told.min(NEAR);
+            let mut entries = [&b""[..]; PROXIES];
+            let told = client.told.min(PROXIES);
             for (place, entry) in entries[..told].iter_mut().rev().zip(from_the_right(fields, "x-forwarded-for")) {
                 *place = entry;
             }
@@ -102,9 +102,6 @@ fn x_forwarded_for(fields: &Fields, client: &Client) -> Line {
     let _ = write!(list, "{peer}");
     list
 }
-
-/// How many proxies of a list are passed on, from the right: more than any request passes.
-const NEAR: usize = 16;
 
 fn tell_x_forwarded(fields: &mut Fields, client: &Client, asked: &str, list: &Line) {
     fields.push(b"x-forwarded-for", list.as_bytes());
@@ -127,7 +124,7 @@ fn forwarded(fields: &Fields, client: &Client, asked: &str) -> Line {
     match connection.peer_is {
         Peer::Trusted(Believed::Rfc7239) => {
             let all = || elements(fields).filter_map(Result::ok);
-            for element in all().skip(all().count().saturating_sub(client.told.min(NEAR))) {
+            for element in all().skip(all().count().saturating_sub(client.told)) {
                 list.separate(b", ");
                 list.push(element.text);
             }
@@ -137,7 +134,12 @@ fn forwarded(fields: &Fields, client: &Client, asked: &str) -> Line {
         }
         Peer::Trusted(_) | Peer::Untrusted => {}
     }
-    element(&mut list, connection.peer.ip(), connection.scheme, asked);
+    // A peer that tells what was asked for, and by nobody, tells it of its own.
+    let (scheme, host) = match client.told {
+        0 => (client.scheme, client.host.as_deref().unwrap_or(asked)),
+        _ => (connection.scheme, asked),
+    };
+    element(&mut list, connection.peer.ip(), scheme, host);
     list
 }
 

@@ -143,8 +143,10 @@ fn the_phases_order_the_policies_whatever_the_order_of_the_configuration() {
         "authenticate: [ keys ]",
         "rate_limit: { per: consumer, limit: 9, every: 1m }",
         "headers: { request: { set: { x-a: b } } }",
+        "sanitise: {}",
+        "cors: { origins: https://shop.example }",
     ];
-    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+    for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [1, 3, 2, 4, 0]] {
         let gateway = TestGateway::with_config(
             r#"
             identity: { keys: { api_key: { header: x-api-key, pepper: a-pepper-of-the-test } } }
@@ -159,6 +161,7 @@ fn the_phases_order_the_policies_whatever_the_order_of_the_configuration() {
         .start();
         let shown = gateway.admin().get("/routes").assert_status(200).json()["routes"].take();
         let policies: Vec<Value> = vec![
+            json!({ "name": "cors", "phase": "guard" }),
             json!({ "name": "api_key", "phase": "authenticate" }),
             json!({ "name": "subscription", "phase": "authorize" }),
             json!({ "name": "rate_limit", "phase": "limit" }),

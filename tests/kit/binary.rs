@@ -47,6 +47,14 @@ impl Binary {
         Self::spawn(command)
     }
 
+    /// Starts a command that may have so many files open at a time.
+    pub fn start_with_files<S: AsRef<OsStr>>(files: usize, arguments: &[S]) -> Self {
+        let mut limited = Command::new("sh");
+        limited.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\" \"$@\""));
+        limited.arg(env!("CARGO_BIN_EXE_portolan")).args(arguments);
+        Self::spawn(limited)
+    }
+
     fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary was built for this test");

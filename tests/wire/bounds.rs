@@ -1,10 +1,12 @@
 //! How many at once: connections of a listener and of an address, calls to an upstream.
 
+use std::fs;
 use std::thread;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{SECOND, answer, get, listening, naming, ok};
+use crate::kit::binary::Binary;
 use crate::kit::raw::End;
 use crate::kit::wait::Watched;
 use crate::kit::{RawClient, RawUpstream, TestGateway, wait};
@@ -110,6 +112,85 @@ fn a_call_that_waits_too_long_for_its_turn_is_told_to_come_again() {
     second.answer().assert_problem(503, "overloaded");
     assert!(first.is_quiet());
     assert_eq!(gateway.log(1)[0]["fault"], json!("overloaded"));
+}
+
+#[test]
+fn near_the_end_of_its_files_it_sheds_logs_once_and_recovers() {
+    let upstream = naming();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.yaml");
+    let configuration = format!(
+        "listeners: {{ public: {{ address: 127.0.0.1:0 }} }}\nadmin: {{ address: 127.0.0.1:0 }}\naccess_log: {{ to: off }}\nworkers: 1\n\
+         limits: {{ reserved_files: 200 }}\n\
+         upstreams: {{ service: {{ endpoints: [ {} ] }} }}\nroutes: {{ all: {{ path: /**, upstream: service }} }}\n",
+        upstream.url()
+    );
+    fs::write(&file, configuration).unwrap();
+    let gateway = Binary::start_with_files(400, &["run".as_ref(), "-c".as_ref(), file.as_os_str()]);
+    let line: Value = serde_json::from_str(&gateway.wait_for_line("\"listening\"")).unwrap();
+    let address = line["address"].as_str().unwrap().parse().unwrap();
+    let connect = || {
+        let mut client = RawClient::connect(address);
+        client.try_send(get("/in")).then(|| client.try_answer_to("GET")).flatten().map(|answer| (client, answer))
+    };
+    let mut open = Vec::new();
+    let refused = loop {
+        match connect() {
+            Some((client, answer)) if answer.status() == 200 => open.push(client),
+            Some((_, answer)) => break answer,
+            None => continue,
+        }
+        assert!(open.len() < 400, "more connections than files");
+    };
+    assert_eq!((refused.status(), &refused.json()["code"]), (503, &json!("overloaded")));
+    assert!(open.len() >= 100, "shed at {} connections of 200", open.len());
+    for _ in 0..20 {
+        connect();
+    }
+    gateway.wait_for_line("shedding began");
+    open.clear();
+    wait::until("there is room again", || connect().is_some_and(|(_, answer)| answer.status() == 200));
+    gateway.wait_for_line("shedding ended");
+    let told = |what: &str| gateway.lines().iter().filter(|line| line.contains(what)).count();
+    assert_eq!((told("shedding began"), told("shedding ended")), (1, 1), "{:#?}", gateway.lines());
+}
+
+#[test]
+fn near_the_end_of_its_memory_it_sheds_and_recovers() {
+    const BODY: usize = 4 << 20;
+    let upstream = naming();
+    let gateway = TestGateway::with_config(
+        r#"
+        workers: 1
+        limits: { memory_budget: 16MiB }
+        upstreams: { service: { endpoints: [ "{upstream}" ] } }
+        routes: { all: { path: /plain, upstream: service } }
+        apis: { orders: { version: v1, openapi: ./orders.openapi.yaml, path: /orders, upstream: service, max_body: 8MiB } }
+        "#,
+    )
+    .with("upstream", upstream.url())
+    .file(
+        "orders.openapi.yaml",
+        "
+        openapi: 3.1.0
+        info: { title: Orders, version: 1.0.0 }
+        paths: { /order: { post: { operationId: order, requestBody: { content: { application/json: { schema: { type: string } } } }, responses: { '200': { description: made } } } } }
+        ",
+    )
+    .start();
+    // Each is gathered before it is checked, and its last byte does not come.
+    let mut uploads = Vec::new();
+    wait::until("there is no more room", || {
+        assert!(uploads.len() < 16, "more than the budget was taken");
+        let mut upload = RawClient::connect(gateway.address());
+        upload.send(format!("POST /orders/order HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {BODY}\r\n\r\n\""));
+        upload.send_until_blocked(&vec![b'x'; BODY - 2]);
+        uploads.push(upload);
+        gateway.get("/plain").status == 503
+    });
+    gateway.get("/plain").assert_problem(503, "overloaded");
+    drop(uploads);
+    wait::until("there is room again", || gateway.get("/plain").status == 200);
 }
 
 #[test]

@@ -42,7 +42,8 @@ fn a_client_that_sends_all_before_it_reads_gets_the_refusal_and_then_the_end() {
 
 #[test]
 fn an_upstream_that_answers_before_it_has_read_is_heard() {
-    const SIZE: usize = 4 << 20;
+    // More than the kernel holds on the way.
+    const SIZE: usize = 12 << 20;
     let upstream = RawUpstream::start(|peer| {
         if peer.head().is_some() {
             peer.send("HTTP/1.1 413 Content Too Large\r\nconnection: close\r\ncontent-length: 8\r\n\r\ntoo much");

@@ -153,6 +153,15 @@ fn every_head_that_breaks_a_rule_gets_a_problem_with_its_code_and_one_line_in_th
 }
 
 #[test]
+fn a_trace_passes_where_that_is_wanted() {
+    let upstream = naming();
+    let gateway = listening("trace: allow", &upstream.url());
+    let mut client = RawClient::connect(gateway.address());
+    client.send("TRACE /x HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(answer(&mut client, "TRACE"), ok("/x"));
+}
+
+#[test]
 fn every_body_that_breaks_a_rule_gets_a_problem_and_no_upstream_takes_it_for_whole() {
     let upstream = RawUpstream::start(|peer| {
         while peer.request().is_some() && peer.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n") {}

@@ -205,11 +205,14 @@ fn a_proxy_header_names_the_peer_and_what_it_spoke() {
 fn of_many_lines_the_last_ones_are_read() {
     let mut list = vec![("X-Forwarded-For", "6.6.6.6"); 50];
     list.push(("X-Forwarded-For", "192.0.2.7"));
-    list.extend(vec![("X-Forwarded-For", "10.0.0.2"); LINES - 1]);
+    list.extend(vec![("X-Forwarded-For", "10.0.0.2"); PROXIES - 1]);
     assert_eq!(address("10.0.0.1", Believed::XForwarded, &list).as_deref(), Some("192.0.2.7"));
     // So many that the client is not among them: a proxy is nobody's way out.
     list.push(("X-Forwarded-For", "10.0.0.3"));
     assert_eq!(address("10.0.0.1", Believed::XForwarded, &list).as_deref(), Some("10.0.0.2"));
+    let line = format!("192.0.2.7{}", ", 10.0.0.2".repeat(PROXIES));
+    let client = asks("10.0.0.1", Believed::XForwarded, &[("X-Forwarded-For", &line)]).unwrap();
+    assert_eq!((client.address.to_string(), client.told), ("10.0.0.2".to_owned(), PROXIES));
 }
 
 fn any_address() -> impl Strategy<Value = IpAddr> {

@@ -1,7 +1,9 @@
 //! What upstreams are told, of clients that come alone, behind proxies, and with claims.
 
 use portolan_config::snapshot::{Cidr, Listener};
+use portolan_exchange::fields::is_field_value;
 use portolan_exchange::{Method, Target};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -22,9 +24,7 @@ fn lines(request: &Request) -> Vec<String> {
 
 /// What an upstream is told of a request with these fields, that came from `peer` where 10.0.0.0/8 is trusted.
 fn told(peer: &str, believed: Believed, forwarded: Told, fields: &[(&str, &str)]) -> Vec<String> {
-    let mut listener = Listener::at("public", ([127, 0, 0, 1], 0).into());
-    listener.trusted_proxies = vec![Cidr::new([10, 0, 0, 0].into(), 8)];
-    listener.forwarded = believed;
+    let listener = listener(believed);
     let peer = SocketAddr::new(peer.parse().unwrap(), 4711);
     let connection = Connection::new(&listener, peer, 8080, Scheme::Http, None);
     let mut request = request(fields);
@@ -187,4 +187,73 @@ fn a_list_of_any_length_is_told_whole() {
     line.push_quoted(format!("\"{host}\\").as_bytes());
     line.separate(b", ");
     assert_eq!(String::from_utf8_lossy(line.as_bytes()), format!("\"\\\"{host}\\\\\", "));
+}
+
+/// A listener that trusts 10.0.0.0/8 and believes this.
+fn listener(believed: Believed) -> Listener {
+    let mut listener = Listener::at("public", ([127, 0, 0, 1], 0).into());
+    listener.trusted_proxies = vec![Cidr::new([10, 0, 0, 0].into(), 8)];
+    listener.forwarded = believed;
+    listener
+}
+
+fn word() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "10.0.0.2",
+        "10.0.0.3:80",
+        "192.0.2.7",
+        "2001:db8::7",
+        "[2001:db8::7]:1",
+        "unknown",
+        "_x",
+        "for=",
+        "For=",
+        "proto=",
+        "host=",
+        "by=",
+        "https",
+        "http",
+        "shop.example:8443",
+        "\"",
+        "\\",
+        ",",
+        ", ",
+        ";",
+        "=",
+        " ",
+        "\"[2001:db8::7]\"",
+        "x",
+    ])
+}
+
+fn list() -> impl Strategy<Value = String> {
+    prop::collection::vec(word(), 0..20).prop_map(|words| words.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_next_gateway_finds_the_client_that_this_one_found(
+        from_proxy in any::<bool>(),
+        believed in prop::sample::select(vec![Believed::XForwarded, Believed::Rfc7239, Believed::Off]),
+        lists in prop::collection::vec((prop::sample::select(vec!["x-forwarded-for", "forwarded", "x-forwarded-proto", "x-forwarded-host"]), list()), 0..6),
+    ) {
+        let peer = if from_proxy { [10, 0, 0, 1] } else { [192, 0, 2, 9] };
+        let here = listener(believed);
+        let connection = Connection::new(&here, SocketAddr::from((peer, 4711)), 8080, Scheme::Http, None);
+        let fields: Vec<_> = lists.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut passed = request(&fields);
+        let Ok(client) = connection.client(&here, &passed.fields) else { return Ok(()) };
+        tell(&mut passed, &client, &To { endpoint: "next", host: HostSent::Endpoint, forwarded: Told::Both });
+        for (name, value) in passed.fields.iter() {
+            prop_assert!(is_field_value(value), "{:?}", name);
+        }
+        for next in [Believed::XForwarded, Believed::Rfc7239] {
+            let there = listener(next);
+            let connection = Connection::new(&there, SocketAddr::from(([10, 0, 0, 99], 1)), 80, Scheme::Http, None);
+            let found = connection.client(&there, &passed.fields).expect("what was told can be read");
+            prop_assert_eq!((found.address, found.scheme), (client.address, client.scheme), "{:?}", lines(&passed));
+        }
+    }
 }

@@ -184,7 +184,14 @@ fn content(random: &mut Random, out: &mut Vec<u8>, old: bool) {
         0 => {
             let length = data.len();
             let written = if random.one_in(4) { format!("{length:05}") } else { length.to_string() };
-            line(out, &[random.of(&["Content-Length: ", "content-length:  "]), &written, random.of(&["", " ", "\t"])]);
+            line(
+                out,
+                &[
+                    random.of(&["Content-Length: ", "content-length:  "]),
+                    &written,
+                    random.of(&["", "", "", " ", " ", "\t"]),
+                ],
+            );
             line(out, &[]);
             out.extend(data);
         }
@@ -193,7 +200,16 @@ fn content(random: &mut Random, out: &mut Vec<u8>, old: bool) {
                 out,
                 &[
                     "Transfer-Encoding:",
-                    random.of(&["chunked", " CHUNKED ", "\tchunked", " chunked\t", " chunked", " chunked"]),
+                    random.of(&[
+                        "chunked",
+                        " CHUNKED ",
+                        "\tchunked",
+                        " chunked\t",
+                        " chunked",
+                        " chunked",
+                        " chunked",
+                        "   chunked",
+                    ]),
                 ],
             );
             line(out, &[]);
