@@ -163,3 +163,55 @@ fn the_diagnostics_of_the_page_are_what_is_told() {
     });
     assert_eq!(result.unwrap_err().render().trim_end(), told);
 }
+
+/// The default of a setting by the schema: `listeners.NAME.max_head`; `–` where it has none.
+fn default_of(root: &Value, path: &str) -> Option<String> {
+    let mut schema = root;
+    let mut default = None;
+    for step in path.split('.') {
+        while let Some(reference) = schema["$ref"].as_str() {
+            schema = root.pointer(reference.trim_start_matches('#'))?;
+        }
+        let next = if step == "NAME" { &schema["additionalProperties"] } else { schema["properties"].get(step)? };
+        default = next.get("default").cloned();
+        let mapping = next["anyOf"].as_array().and_then(|all| all.iter().find(|one| one["$ref"].is_string()));
+        schema = if next["$ref"].is_null() { mapping.unwrap_or(next) } else { next };
+    }
+    let text = |default: Value| format!("`{}`", default.as_str().map_or_else(|| default.to_string(), str::to_owned));
+    Some(default.map_or_else(|| "–".to_owned(), text))
+}
+
+#[test]
+fn the_page_of_http_states_every_bound_and_time_out_with_its_default() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/http.md")).unwrap();
+    let root = schema();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let rows: Vec<_> = rows.filter(|(path, _)| path.contains('.')).collect();
+    for (path, rest) in &rows {
+        let written = rest.split(" | ").next().unwrap();
+        assert_eq!(Some(written), default_of(&root, path).as_deref(), "docs/http.md: {path}");
+    }
+    let sections = [
+        ("Listener", "listeners.NAME"),
+        ("Limits", "limits"),
+        ("Timeouts", "upstreams.NAME.timeouts"),
+        ("Pool", "upstreams.NAME.pool"),
+    ];
+    for (definition, path) in sections {
+        for key in root["$defs"][definition]["properties"].as_object().unwrap().keys() {
+            let bounds = ["max_", "min_", "_timeout"];
+            let is_bound = definition != "Listener" || bounds.iter().any(|part| key.contains(part));
+            let is_row = rows.iter().any(|(row, _)| *row == format!("{path}.{key}"));
+            assert!(is_row || !is_bound, "docs/http.md does not tell of {path}.{key}");
+        }
+    }
+}
+
+#[test]
+fn the_examples_of_the_page_of_http_load() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/http.md")).unwrap();
+    for example in blocks(&page, "yaml") {
+        let disk = |_: &Path| Ok(example.as_bytes().to_vec());
+        load_from("gateway.yaml", &|_| None, &disk).unwrap_or_else(|told| panic!("{}", told.render()));
+    }
+}
