@@ -226,7 +226,7 @@ fn numbers_keep_every_digit_and_are_told_as_the_contract_declares_them() {
             operations: { getStock: { graphql: { upstream: shop, document: '{ASK}', result: /stock } } }
         "#,
     );
-    let gateway = gateway.with("shop", &shop.url()).with("ASK", ASK).file("stock.openapi.yaml", STOCK).start();
+    let gateway = gateway.with("shop", shop.url()).with("ASK", ASK).file("stock.openapi.yaml", STOCK).start();
     let target = "/api/stock/9007199254740993?price=0.10000000000000001&weight=0.30000000000000001";
     let told = gateway.get(target).assert_status(200).text();
     let as_declared = r#"{"id":9007199254740993,"price":"0.10000000000000001","weight":12.5,"code":"7","#;
