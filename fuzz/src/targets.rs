@@ -5,6 +5,7 @@ mod edge;
 mod events;
 mod exchange;
 mod graphql;
+mod http1;
 mod identity;
 mod planted;
 mod rest;
@@ -14,6 +15,8 @@ use crate::target::{Memory, Target};
 
 /// The targets.
 pub const ALL: &[Target] = &[
+    http1::REQUESTS,
+    http1::RESPONSES,
     edge::PROXY_HEADER,
     edge::CLIENT,
     websocket::FRAMES,

@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -56,7 +56,7 @@ fn llhttp_reads_alike_whatever_the_core_takes() {
     check(LLHTTP, Command::new("node").arg("--no-deprecation").arg(script("llhttp_reader.js")));
 }
 
-fn script(name: &str) -> std::path::PathBuf {
+fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/core/foreign").join(name)
 }
 
@@ -104,29 +104,36 @@ fn messages() -> impl Iterator<Item = Case> {
     cases().into_iter().chain(kept()).chain(generator::cases(8000))
 }
 
-/// What fuzzing keeps, in the words of its target: the first byte says who sends.
-fn kept() -> Vec<Case> {
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
-    let folders = ["corpus/http1-messages", "regressions/http1-messages"].map(|folder| fuzz.join(folder));
-    let files = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
-    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
-        .iter()
-        .filter_map(|file| {
-            let bytes = fs::read(file).unwrap();
-            let [_, rest @ ..] = bytes.as_slice() else { return None };
-            let of = |sender| Case {
-                name: file.display().to_string(),
-                sender,
-                bytes: rest.to_vec(),
-                end: End::Open,
-                expected: Vec::new(),
-            };
-            Some([of(Sender::Client(Rules::default())), of(Sender::Server(vec![Asked::default(); 8]))])
+/// What fuzzing keeps, in the words of its targets: the first byte says what was asked, the second how it is cut.
+fn kept() -> impl Iterator<Item = Case> {
+    let of = |target, sender: fn(u8) -> Sender| {
+        kept_files(target).into_iter().filter_map(move |file| {
+            let bytes = fs::read(&file).unwrap();
+            let [mode, _, rest @ ..] = bytes.as_slice() else { return None };
+            let (name, bytes) = (file.display().to_string(), rest.to_vec());
+            Some(Case { name, sender: sender(*mode), bytes, end: End::Open, expected: Vec::new() })
         })
+    };
+    let asked = |mode: u8| {
+        let asked =
+            |number| Asked { head: mode & 2 != 0 && number % 2 == 0, upgrade: mode & 4 != 0 && number % 2 == 1 };
+        Sender::Server((0..8).map(asked).collect())
+    };
+    of("http1-requests", |_| Sender::Client(Rules::default())).chain(of("http1-responses", asked))
+}
+
+fn kept_files(target: &str) -> Vec<PathBuf> {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let folders = ["corpus", "regressions"].map(|folder| fuzz.join(folder).join(target));
+    let mut files: Vec<_> = folders
+        .iter()
+        .filter_map(|folder| fs::read_dir(folder).ok())
         .flatten()
-        .collect()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "the seeds of {target} have moved");
+    files
 }
 
 /// Whether all was taken, up to the end of a message.
