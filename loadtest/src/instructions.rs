@@ -12,8 +12,8 @@ use crate::against::TOLERANCE;
 use crate::cost;
 use crate::failure::{Failure, Result, While};
 use crate::measure::Start;
-use crate::peers::portolan::{Build, Gateway, Policies, this_tree};
-use crate::scenario::{COSTS, Scenario, Subject};
+use crate::peers::portolan::{Build, Gateway, this_tree};
+use crate::scenario::{COUNTED, Scenario, Subject};
 
 /// The committed figures.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.toml");
@@ -44,10 +44,10 @@ impl Instructions {
         };
         let folder = tempfile::tempdir().while_doing("cannot make a temporary folder")?;
         let mut counted = Vec::new();
-        for (load, policies) in COSTS.iter().flat_map(|load| [(load, Policies::Off), (load, Policies::On)]) {
+        for (load, policies) in COUNTED {
             let gateway = Gateway { name: "portolan", binary: binary.clone(), policies, routes: 1 };
-            let instructions = cost::instructions(*load, &Start::Portolan(&gateway), folder.path())?;
-            let name = Scenario::Load(*load, Subject::Portolan(policies)).name();
+            let instructions = cost::instructions(load, &Start::Portolan(&gateway), folder.path())?;
+            let name = Scenario::Load(load, Subject::Portolan(policies)).name();
             let was = committed.iter().find(|(known, _)| *known == name).map(|(_, was)| *was);
             crate::report(&line(&name, instructions, was));
             counted.push((name, instructions));
@@ -155,11 +155,9 @@ mod tests {
     #[test]
     fn every_figure_that_is_counted_is_committed() {
         let committed = read(Path::new(FILE)).unwrap();
-        for load in COSTS {
-            for policies in [Policies::Off, Policies::On] {
-                let name = Scenario::Load(load, Subject::Portolan(policies)).name();
-                assert!(committed.iter().any(|(known, _)| *known == name), "{name}");
-            }
+        for (load, policies) in COUNTED {
+            let name = Scenario::Load(load, Subject::Portolan(policies)).name();
+            assert!(committed.iter().any(|(known, _)| *known == name), "{name}");
         }
     }
 }

@@ -215,7 +215,7 @@ impl Bench<'_> {
         let mut fan_out = FanOut { name, pairs: Vec::new() };
         for turn in 1..=self.extent.pairs {
             let gateway = stage.round(self.extent.seconds, folder)?;
-            let bare = fanout::bare_round(self.extent.seconds, gateway.frame, folder)?;
+            let bare = fanout::bare_round(self.extent.seconds, &gateway, folder)?;
             let (pairs, name) = (self.extent.pairs, &fan_out.name);
             crate::say(&format!(
                 "{name} {turn}/{pairs}: portolan {:.2} us, bare loop {:.2} us, {} messages of {} bytes to each socket",

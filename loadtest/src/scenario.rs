@@ -1,7 +1,7 @@
 //! What is measured: a load, and which proxy meets it beside which other.
 
 use crate::load::{Pace, Request};
-use crate::peers::portolan::{KEY, Policies};
+use crate::peers::portolan::{KEY, Policies, TOKEN};
 
 /// What the generator does, and what the upstream has to say.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,21 +78,42 @@ pub const ROUTES: (usize, usize) = (10_000, 10);
 pub fn all() -> Vec<Scenario> {
     const SUBJECTS: [Subject; 5] = [
         Subject::Portolan(Policies::Off),
-        Subject::Portolan(Policies::On),
+        Subject::Portolan(Policies::Key),
         Subject::NginxItself,
         Subject::Haproxy,
         Subject::Envoy,
     ];
-    let loads = LOADS.into_iter().flat_map(|load| SUBJECTS.map(|subject| Scenario::Load(load, subject)));
-    let others = [Scenario::Routes, Scenario::Idle(Policies::Off), Scenario::Idle(Policies::On), Scenario::FanOut];
-    let costs = COSTS.into_iter().flat_map(|load| COST_SUBJECTS.map(|subject| Scenario::Cost(load, subject)));
-    loads.chain(others).chain(costs).collect()
+    // Where the credential is all that differs, one load tells.
+    let token = Subject::Portolan(Policies::Token);
+    let mut scenarios = Vec::new();
+    for load in LOADS {
+        scenarios.extend(SUBJECTS.map(|subject| Scenario::Load(load, subject)));
+        if load == SMALL_GET {
+            scenarios.insert(2, Scenario::Load(load, token));
+        }
+    }
+    scenarios.extend([
+        Scenario::Routes,
+        Scenario::Idle(Policies::Off),
+        Scenario::Idle(Policies::Key),
+        Scenario::FanOut,
+    ]);
+    scenarios.extend(COUNTED.map(|(load, policies)| Scenario::Cost(load, Subject::Portolan(policies))));
+    for load in [SMALL_GET, GET_10K] {
+        scenarios.extend([Subject::NginxItself, Subject::Haproxy].map(|subject| Scenario::Cost(load, subject)));
+    }
+    scenarios
 }
 
-/// The loads whose instructions are counted: those in which every request takes the same steps.
-pub const COSTS: [Load; 2] = [SMALL_GET, GET_10K];
-const COST_SUBJECTS: [Subject; 4] =
-    [Subject::Portolan(Policies::Off), Subject::Portolan(Policies::On), Subject::NginxItself, Subject::Haproxy];
+/// What the gates count: loads in which every request takes the same steps. A larger body comes in as many pieces as the
+/// moment wills.
+pub const COUNTED: [(Load, Policies); 5] = [
+    (SMALL_GET, Policies::Off),
+    (SMALL_GET, Policies::Key),
+    (SMALL_GET, Policies::Token),
+    (GET_10K, Policies::Off),
+    (GET_10K, Policies::Key),
+];
 
 /// Those of `--quick`: the figures to reach, without the noise and the further peers.
 pub fn quick() -> Vec<Scenario> {
@@ -116,6 +137,7 @@ impl Scenario {
             Self::Routes => "routes/plain".to_owned(),
             Self::Idle(policies) => format!("idle/{}", variant(policies)),
             Self::FanOut => "fan-out/plain".to_owned(),
+            Self::Cost(load, Subject::NginxItself) => format!("cost-{}/nginx", load.name),
             Self::Cost(load, subject) => format!("cost-{}/{}", load.name, subject.variant()),
         }
     }
@@ -141,7 +163,8 @@ impl Load {
     pub fn request(&self, policies: Policies) -> Request {
         let headers = match policies {
             Policies::Off => Vec::new(),
-            Policies::On => vec![format!("x-api-key: {KEY}")],
+            Policies::Key => vec![format!("x-api-key: {KEY}")],
+            Policies::Token => vec![format!("authorization: Bearer {TOKEN}")],
         };
         Request { path: self.path.to_owned(), headers, body: self.body }
     }
@@ -152,7 +175,8 @@ impl Subject {
     pub fn variant(&self) -> &'static str {
         match self {
             Self::Portolan(Policies::Off) => "plain",
-            Self::Portolan(Policies::On) => "policies",
+            Self::Portolan(Policies::Key) => "policies",
+            Self::Portolan(Policies::Token) => "policies-token",
             Self::NginxItself => "nginx-itself",
             Self::Haproxy => "haproxy",
             Self::Envoy => "envoy",
@@ -200,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_scenario_is_named_whole_or_by_its_load() {
-        let scenario = Scenario::Load(SMALL_GET, Subject::Portolan(Policies::On));
+        let scenario = Scenario::Load(SMALL_GET, Subject::Portolan(Policies::Key));
         assert!(scenario.is_named("small-get") && scenario.is_named("small-get/policies"));
         assert!(!scenario.is_named("small-get/plain") && !scenario.is_named("small"));
     }

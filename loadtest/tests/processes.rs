@@ -134,6 +134,6 @@ fn an_unknown_scenario_is_answered_with_those_there_are() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     let sentence =
-        "loadtest: no scenario `small-git`; there are small-get/plain, small-get/policies, small-get/nginx-itself, ";
+        "loadtest: no scenario `small-git`; there are small-get/plain, small-get/policies, small-get/policies-token, ";
     assert!(said.lines().last().is_some_and(|line| line.starts_with(sentence)), "{said}");
 }

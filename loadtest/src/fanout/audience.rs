@@ -38,6 +38,9 @@ pub struct Audience {
     /// Seconds that count.
     #[arg(long)]
     seconds: f64,
+    /// Nanoseconds from one message to the next; the server's own pace, where it is slower.
+    #[arg(long, default_value_t = 0)]
+    every_ns: u64,
     /// How many sockets.
     #[arg(long, default_value_t = SOCKETS)]
     sockets: usize,
@@ -81,6 +84,8 @@ impl Audience {
             source.send()?;
             hall.hear()?;
             messages += 1;
+            let next = start + Duration::from_nanos(self.every_ns * messages);
+            clock::pause(next.saturating_duration_since(clock::now()));
         }
         let (elapsed, after) = (start.elapsed(), meter.read()?);
         let nanos =
@@ -264,7 +269,7 @@ fn connect(address: SocketAddr) -> Result<std::net::TcpStream> {
 }
 
 /// Opens a session and subscribes; returns when it is subscribed.
-fn subscribe(gateway: SocketAddr) -> Result<std::net::TcpStream> {
+pub(super) fn subscribe(gateway: SocketAddr) -> Result<std::net::TcpStream> {
     let mut stream = connect(gateway)?;
     let upgrade = format!(
         "GET {PATH} HTTP/1.1\r\nhost: {gateway}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
@@ -325,7 +330,7 @@ fn byte(stream: &mut std::net::TcpStream) -> Result<u8> {
 }
 
 /// The request that publishes one event of 200 bytes.
-pub(super) fn publication(gateway: SocketAddr) -> Vec<u8> {
+fn publication(gateway: SocketAddr) -> Vec<u8> {
     let content = format!("\"{}\"", "x".repeat(EVENT - 2));
     format!(
         "POST {PATH}/{TOPIC} HTTP/1.1\r\nhost: {gateway}\r\ncontent-type: application/json\r\n\

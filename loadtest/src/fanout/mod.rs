@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::child::{Child, LOAD_CORE, PROXY_CORE, Spoken};
 use crate::failure::{Failure, Result, While};
-use crate::load;
 use crate::peers::free_address;
 use crate::statistics::{median, spread};
 
@@ -105,7 +104,7 @@ impl FanOut {
 }
 
 impl Stage {
-    /// Starts a broker and `binary` before it, and waits until an event can be published.
+    /// Starts a broker and `binary` before it, and waits until one can subscribe.
     pub fn start(binary: &Path, folder: &Path) -> Result<Self> {
         let arguments = ["broker".to_owned(), "--topic".to_owned(), TOPIC.to_owned()];
         let mut broker = Spoken::start("the broker", LOAD_CORE, &folder.join("broker.log"), &arguments)?;
@@ -119,11 +118,9 @@ impl Stage {
         let file = folder.join("events.yaml");
         let program: [&OsStr; 4] = [binary.as_ref(), "run".as_ref(), "-c".as_ref(), file.as_ref()];
         let mut gateway = Child::start("portolan", PROXY_CORE, &folder.join("events.log"), &program)?;
-        let publish = audience::publication(address);
-        gateway.wait_until(START, || match load::ask(address, &publish, START) {
-            Err(reason) if !reason.contains(" 201 ") => Err(reason),
-            _ => Ok(()),
-        })?;
+        // Asked by a subscription rather than an event: one that is published now could still be on its way to the first of
+        // those who listen.
+        gateway.wait_until(START, || audience::subscribe(address).map(drop).map_err(|failure| failure.to_string()))?;
         Ok(Self { gateway, address, _broker: broker })
     }
 
@@ -135,13 +132,16 @@ impl Stage {
     }
 }
 
-/// The same of the bare loop, whose frames have `frame` bytes.
-pub fn bare_round(seconds: f64, frame: usize, folder: &Path) -> Result<Round> {
+/// The same of the bare loop, at the pace of the gateway's round and with its frames: a loop that never rests has warmer
+/// caches.
+pub fn bare_round(seconds: f64, like: &Round, folder: &Path) -> Result<Round> {
     let log = folder.join("bare.log");
-    let arguments = ["bare".to_owned(), "--frame".to_owned(), frame.to_string()];
+    let arguments = ["bare".to_owned(), "--frame".to_owned(), like.frame.to_string()];
     let mut bare = Spoken::start("the bare loop", PROXY_CORE, &log, &arguments)?;
     let address = bare.hear()?;
-    let arguments = vec!["--bare".to_owned(), address, "--server".to_owned(), bare.pid().to_string()];
+    let every = like.elapsed_ns / like.messages.max(1);
+    let mut arguments = vec!["--bare".to_owned(), address, "--server".to_owned(), bare.pid().to_string()];
+    arguments.extend(["--every-ns".to_owned(), every.to_string()]);
     audience_round(arguments, seconds, folder)
 }
 

@@ -8,6 +8,7 @@ pub mod portolan;
 use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use crate::child::{Child, PROXY_CORE};
@@ -99,8 +100,33 @@ pub fn cache() -> Option<PathBuf> {
     set("PORTOLAN_CACHE").or_else(|| set("XDG_CACHE_HOME").or_else(home).map(|caches| caches.join("portolan")))
 }
 
-/// A port that nobody listens on. Another process may take it before the proxy does, which then fails to start.
+/// A port that nobody listens on, below those that the kernel gives to whoever asks for any (ip(7),
+/// `ip_local_port_range`): there another process would soon take it again, and be measured in a proxy's place.
 pub fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).while_doing("cannot find a free port")?;
-    listener.local_addr().while_doing("cannot find a free port")
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Harnesses that run side by side begin at different places.
+    let start = u16::try_from(std::process::id() % u32::from(PORTS)).expect("a remainder below the number of ports");
+    for _ in 0..PORTS {
+        let port = FIRST_PORT + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    Err(Failure::new("cannot find a free port"))
+}
+
+const FIRST_PORT: u16 = 20_000;
+const PORTS: u16 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_addresses_differ_and_are_free() {
+        let (one, other) = (free_address().unwrap(), free_address().unwrap());
+        assert_ne!(one, other);
+        assert!(TcpListener::bind(one).is_ok() && TcpListener::bind(other).is_ok());
+    }
 }

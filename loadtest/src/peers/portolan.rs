@@ -15,14 +15,23 @@ use crate::failure::{Failure, Result, While};
 pub enum Policies {
     /// Nothing that can be left out.
     Off,
-    /// API key, a rate limit that never trips, breaker, metrics, access log to a file.
-    On,
+    /// API key or token, a rate limit that never trips, breaker, metrics, access log to a file. Requests show the key.
+    Key,
+    /// The same. Requests show the token, which the gateway has verified before and remembers.
+    Token,
 }
 
 /// The key that the requests carry, and what the configuration knows of it: `hex(HMAC-SHA-256(PEPPER, KEY))`.
 pub const KEY: &str = "loadtest-key";
 const PEPPER: &str = "loadtest-pepper";
 const KEY_HASH: &str = "382e5ce3a85ee1e69c2aa2976bbc666d4ee41e29d1aa51e72f774eb8fa763767";
+
+/// An ES256 token of the consumer, good until the year 2100. The key that signed it was thrown away.
+pub const TOKEN: &str = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6ImxvYWR0ZXN0In0\
+    .eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlLmNvbSIsInN1YiI6ImxvYWR0ZXN0IiwiYXVkIjoiYXBpIiwiaWF0IjoxNzYzNjAwMDAwLCJleHAiOjQxMDI0NDQ4MDAsImNsaWVudF9pZCI6ImxvYWR0ZXN0Iiwic2NvcGUiOiJvcmRlcnM6cmVhZCBvcmRlcnM6d3JpdGUifQ\
+    .FxhYJHueuw4cA0a069rk9yi_H4jHnYiYfuWr6dEH5IiaW9rR4k_yGRsuhYJdj_e0J_Af7HeJCYuOZod3GoENxw";
+/// The public half of that key.
+const JWKS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "loadtest", "x": "TAdeEnvS9y6xdXinCp1d8CD4YUqCe69eWWUxOTR2554", "y": "lGJ2uqprhq8iZBCmlU0R3QVSWTVa7lj-6KaGKEs2dW4"}]}"#;
 
 /// Which gateway: its binary and what it is told.
 #[derive(Debug, Clone)]
@@ -100,44 +109,74 @@ impl Gateway {
     pub fn start(&self, site: &Site<'_>) -> Result<Proxy> {
         let address = free_address()?;
         let folder = site.folder_of(self.name)?;
-        let file = folder.join("portolan.yaml");
         let access_log = folder.join("access.log");
-        std::fs::write(&file, self.configuration(address, free_address()?, site.upstream, &access_log))
-            .while_doing("cannot write the configuration of portolan")?;
+        let file = self.write(&folder, address, free_address()?, site.upstream, &access_log)?;
         let program: [&OsStr; 4] = [self.binary.as_ref(), "run".as_ref(), "-c".as_ref(), file.as_ref()];
         let proxy = site.start(self.name, address, &folder, &program)?;
-        let access_log = (self.policies == Policies::On).then_some(access_log);
+        let access_log = (self.policies != Policies::Off).then_some(access_log);
         Ok(Proxy { access_log, ..proxy })
     }
 
+    /// Whether it understands what it is told, which an older one may not.
+    pub fn understands(&self, folder: &Path) -> Result<bool> {
+        let folder = folder.join("understands");
+        std::fs::create_dir_all(&folder).while_doing("cannot make a folder for portolan")?;
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
+        let file = self.write(&folder, nobody, nobody, nobody, &folder.join("access.log"))?;
+        let mut check = Command::new(&self.binary);
+        let output = check.arg("check").arg(file).output().while_doing("cannot run portolan")?;
+        Ok(output.status.success())
+    }
+
+    fn write(
+        &self,
+        folder: &Path,
+        listen: SocketAddr,
+        admin: SocketAddr,
+        upstream: SocketAddr,
+        access_log: &Path,
+    ) -> Result<PathBuf> {
+        let file = folder.join("portolan.yaml");
+        std::fs::write(folder.join("jwks.json"), JWKS)
+            .and_then(|()| std::fs::write(&file, self.configuration(listen, admin, upstream, access_log)))
+            .while_doing("cannot write the configuration of portolan")?;
+        Ok(file)
+    }
+
     fn configuration(&self, listen: SocketAddr, admin: SocketAddr, upstream: SocketAddr, access_log: &Path) -> String {
-        let (to, identity, breaker, authenticate, consumers) = match self.policies {
-            Policies::Off => ("off".to_owned(), String::new(), "off".to_owned(), "", String::new()),
-            Policies::On => (
-                format!("{:?}", access_log.display().to_string()),
-                format!("identity:\n  keys: {{ api_key: {{ header: x-api-key, pepper: {PEPPER} }} }}\n"),
-                "{ error_ratio: 50%, minimum: 20, window: 10s, open_for: 5s }".to_owned(),
+        let top = format!(
+            "workers: 1\nlisteners: {{ public: {{ address: \"{listen}\" }} }}\nadmin: {{ address: \"{admin}\" }}\n"
+        );
+        let (rest, of_the_route) = match self.policies {
+            Policies::Off => (
+                format!(
+                    "access_log: {{ to: off }}\nupstreams: {{ up: {{ endpoints: [ \"http://{upstream}\" ], breaker: off }} }}\n"
+                ),
+                "",
+            ),
+            Policies::Key | Policies::Token => (
+                format!(
+                    r#"access_log: {{ to: "{log}" }}
+identity:
+  keys: {{ api_key: {{ header: x-api-key, pepper: {PEPPER} }} }}
+  tokens: {{ jwt: {{ jwks: ./jwks.json, issuer: "https://idp.example.com", audience: api }} }}
+consumers:
+  loadtest: {{ keys: [ {{ hash: {KEY_HASH} }} ] }}
+upstreams:
+  up:
+    endpoints: [ "http://{upstream}" ]
+    breaker: {{ error_ratio: 50%, minimum: 20, window: 10s, open_for: 5s }}
+"#,
+                    log = access_log.display()
+                ),
                 // Beyond what one core can answer: the bucket is drawn from, and never empty.
-                ", authenticate: [ keys ], rate_limit: { per: consumer, limit: 100000000, every: 1s }",
-                format!("consumers:\n  loadtest: {{ keys: [ {{ hash: {KEY_HASH} }} ] }}\n"),
+                ", authenticate: [ keys, tokens ], rate_limit: { per: consumer, limit: 100000000, every: 1s }",
             ),
         };
-        let mut text = format!(
-            r#"workers: 1
-listeners:
-  public: {{ address: "{listen}" }}
-admin: {{ address: "{admin}" }}
-access_log: {{ to: {to} }}
-{identity}upstreams:
-  up: {{ endpoints: [ "http://{upstream}" ], breaker: {breaker} }}
-{consumers}routes:
-"#
-        );
-        for number in 1..self.routes {
-            text.push_str(&format!("  r{number}: {{ path: /shelf-{}/{number}/**, upstream: up }}\n", number % 100));
-        }
-        text.push_str(&format!("  all: {{ path: /**, upstream: up{authenticate} }}\n"));
-        text
+        let others: String = (1..self.routes)
+            .map(|number| format!("  r{number}: {{ path: /shelf-{}/{number}/**, upstream: up }}\n", number % 100))
+            .collect();
+        format!("{top}{rest}routes:\n{others}  all: {{ path: /**, upstream: up{of_the_route} }}\n")
     }
 }
 
