@@ -54,7 +54,9 @@ impl Load {
         let mut side = Side::new(Service::listen(self.answer, self.body)?)?;
         crate::report(&format!("{LISTENING}{}", side.upstream.address()?));
         let waker = Waker::new(side.poll.registry(), ORDERS).while_doing("cannot wait for orders")?;
-        let orders = orders(Arc::new(waker));
+        // Held here as well: with its last owner its descriptor is closed, and a wake that nobody saw yet is lost.
+        let waker = Arc::new(waker);
+        let orders = orders(Arc::clone(&waker));
         loop {
             match orders.try_recv() {
                 Ok(line) => {
