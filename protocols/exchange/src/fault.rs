@@ -290,7 +290,9 @@ mod tests {
             assert!((400..600).contains(&kind.status()), "{}", kind.code());
             let close = kind.close_code();
             assert!((1001..=1013).contains(&close) || (4000..5000).contains(&close), "{}", kind.code());
-            let at_fault_by_status = if kind.status() < 500 { Class::Caller } else { Class::Gateway };
+            // That a version is not spoken is told with a status of servers (RFC 9110, section 15.6.6); the caller chose it.
+            let asked_wrongly = kind.status() < 500 || *kind == FaultKind::VersionUnsupported;
+            let at_fault_by_status = if asked_wrongly { Class::Caller } else { Class::Gateway };
             let agrees = kind.class() == at_fault_by_status || kind.class() == Class::Upstream;
             assert!(agrees, "{}: {:?} with status {}", kind.code(), kind.class(), kind.status());
         }

@@ -78,11 +78,12 @@ impl Spans {
             // Most heads have fewer fields: one allocation for all of them.
             self.entries.reserve(16);
         }
+        // What does not fit is refused with the reach, before anybody looks.
         self.entries.push(Entry {
-            name_at: narrow(name.start),
-            name_len: narrow(name.len()),
-            value_at: narrow(value.start),
-            value_len: narrow(value.len()),
+            name_at: name.start as u32,
+            name_len: name.len() as u32,
+            value_at: value.start as u32,
+            value_len: value.len() as u32,
             origin,
         });
     }
@@ -114,6 +115,7 @@ impl Fields {
     /// outside of the bytes are a defect of the caller and panic.
     pub fn received(received: Bytes, spans: Spans) -> Self {
         assert!(spans.reach <= received.len(), "a field's span lies within the received head");
+        narrow(spans.reach);
         debug_assert!(spans.entries.iter().all(|entry| entry.origin != Origin::ReceivedLine
             || is_line(&received, entry.name_at as usize + entry.name_len as usize, *entry)));
         Self { received, laid_over: Vec::new(), entries: spans.entries }

@@ -98,7 +98,7 @@ impl Facts {
         if !is_authority(field.value()) {
             return Err(Refusal::MalformedHost);
         }
-        self.host = Some(field.value.clone());
+        self.host = Some(field.value_place());
         Ok(())
     }
 

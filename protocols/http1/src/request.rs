@@ -148,7 +148,7 @@ impl RequestReader {
                 Some(b' ' | b'\t' | b'\r') => return window.misplaced(self.at, Refusal::RequestLine),
                 Some(_) => return window.misplaced(self.at, Refusal::Target),
             }
-            form_of(text(&bytes[self.method_end + 1..self.at]), text(&bytes[self.line..self.method_end]))?;
+            form_of(&bytes[self.method_end + 1..self.at], &bytes[self.line..self.method_end])?;
             self.target_end = self.at;
             self.at += 1;
             self.stage = Stage::Version;
@@ -169,10 +169,10 @@ impl RequestReader {
 
     /// Judges what only the whole head tells, and gives it.
     fn head(&mut self, bytes: &[u8], end: usize) -> Result<RequestHead, Refusal> {
-        let method = text(&bytes[self.line..self.method_end]);
-        let target = text(&bytes[self.method_end + 1..self.target_end]);
+        let method = &bytes[self.line..self.method_end];
+        let target = &bytes[self.method_end + 1..self.target_end];
         let form = form_of(target, method)?;
-        let host = self.facts.host.clone().map(|place| text(&bytes[place]));
+        let host = self.facts.host.clone().map(|place| &bytes[place]);
         let authority = match (host, form) {
             (Some(host), Form::Absolute { authority, .. }) if !authority.eq_ignore_ascii_case(host) => {
                 return Err(Refusal::TargetDiffers);
@@ -180,14 +180,14 @@ impl RequestReader {
             (Some(host), _) => host,
             (None, _) if self.version == Version::Http11 => return Err(Refusal::MissingHost),
             (None, Form::Absolute { authority, .. }) => authority,
-            (None, Form::Origin | Form::Asterisk) => "",
+            (None, Form::Origin | Form::Asterisk) => b"",
         };
         let framing = self.facts.framing().unwrap_or(Framing::None);
         let fields = self.section.fields(bytes, end);
         Ok(RequestHead {
-            method: Method::of(method),
+            method: method_of(method),
             target: Target::new(form.reduced(target, method)),
-            authority: authority.into(),
+            authority: text(authority).into(),
             version: self.version,
             framing,
             persistence: self.facts.persistence(self.version, framing),
@@ -210,41 +210,54 @@ enum Form<'a> {
     /// `/path?query`
     Origin,
     /// `http://authority/path?query`
-    Absolute { authority: &'a str, rest: &'a str },
+    Absolute { authority: &'a [u8], rest: &'a [u8] },
     /// `*`
     Asterisk,
 }
 
 impl Form<'_> {
     /// The target as path and query, or `*`.
-    fn reduced(self, target: &str, method: &str) -> Box<str> {
+    fn reduced(self, target: &[u8], method: &[u8]) -> Box<str> {
         match self {
-            Form::Origin | Form::Asterisk => target.into(),
+            Form::Origin | Form::Asterisk => text(target).into(),
             // RFC 9112, section 3.2.4: to the host itself, not to a path on it.
-            Form::Absolute { rest: "", .. } if method == "OPTIONS" => "*".into(),
-            Form::Absolute { rest, .. } if rest.starts_with('/') => rest.into(),
-            Form::Absolute { rest, .. } => ["/", rest].concat().into(),
+            Form::Absolute { rest: b"", .. } if method == b"OPTIONS" => "*".into(),
+            Form::Absolute { rest, .. } if rest.first() == Some(&b'/') => text(rest).into(),
+            Form::Absolute { rest, .. } => ["/", text(rest)].concat().into(),
         }
     }
 }
 
-fn form_of<'a>(target: &'a str, method: &str) -> Result<Form<'a>, Refusal> {
-    match target.as_bytes() {
-        [b'/', ..] => return Ok(Form::Origin),
-        b"*" if method == "OPTIONS" => return Ok(Form::Asterisk),
-        _ => {}
+fn form_of<'a>(target: &'a [u8], method: &[u8]) -> Result<Form<'a>, Refusal> {
+    match target {
+        [b'/', ..] => Ok(Form::Origin),
+        b"*" if method == b"OPTIONS" => Ok(Form::Asterisk),
+        _ => absolute(target),
     }
-    let Some((scheme, rest)) = target.split_once("://") else { return Err(Refusal::TargetForm) };
-    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-        return Err(Refusal::TargetForm);
-    }
+}
+
+fn absolute(target: &[u8]) -> Result<Form<'_>, Refusal> {
     scan::looked(target.len());
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let is = |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let Some(scheme) = [&b"http://"[..], b"https://"].into_iter().find(|scheme| is(scheme)) else {
+        return Err(Refusal::TargetForm);
+    };
+    let rest = &target[scheme.len()..];
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
-    if !is_authority(authority.as_bytes()) {
+    if !is_authority(authority) {
         return Err(Refusal::MalformedHost);
     }
     Ok(Form::Absolute { authority, rest })
+}
+
+/// The method of this name, without a look at its text where it is a common one.
+fn method_of(name: &[u8]) -> Method {
+    match name {
+        b"GET" => Method::Get,
+        b"POST" => Method::Post,
+        other => Method::of(text(other)),
+    }
 }
 
 fn is_served(method: &[u8], rules: &Rules) -> Result<(), Refusal> {

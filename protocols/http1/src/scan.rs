@@ -114,11 +114,10 @@ fn next_control(bytes: &[u8], from: usize) -> usize {
 /// byte, never below: the lowest one that is set is true.
 const fn controls(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
-    const HIGHS: u64 = ONES * 0x80;
-    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
-    let not_del = word ^ (ONES * 0x7f);
-    let del = not_del.wrapping_sub(ONES) & !not_del;
-    (below_space | del) & HIGHS
+    let below_space = word.wrapping_sub(ONES * 0x20);
+    let del = (word ^ (ONES * 0x7f)).wrapping_sub(ONES);
+    // Bytes beyond ASCII have that bit themselves, and are none of both.
+    (below_space | del) & !word & (ONES * 0x80)
 }
 
 /// Counts looked-at bytes where tests bound the work, and is nothing otherwise.

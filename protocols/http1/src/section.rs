@@ -173,8 +173,7 @@ impl Section {
         }
     }
 
-    /// Reads on. `take` is shown each field's name and value, and where the value begins. Gives the place behind the
-    /// empty line; then [`Section::fields`] has the fields.
+    /// Reads on. `take` is shown each field. Gives the place behind the empty line; then [`Section::fields`] has the fields.
     pub(crate) fn read(
         &mut self,
         bytes: &[u8],
@@ -184,6 +183,14 @@ impl Section {
     ) -> Result<Option<usize>, Refusal> {
         loop {
             let window = bounds.window(bytes, self.line);
+            if self.stage == Stage::LineStart
+                && self.spans.len() < most
+                && let Some(field) = whole_line(&window.bytes[self.line..], self.line)
+            {
+                take(&field)?;
+                self.keep(&field);
+                continue;
+            }
             if self.stage == Stage::LineStart {
                 match window.bytes.get(self.at) {
                     None => return window.more(),
@@ -224,18 +231,13 @@ impl Section {
                     Some(_) => return Err(Refusal::ControlByte),
                 }
             }
-            let Some(next) = window.next_line(self.at)? else { return Ok(None) };
-            let value = self.value_start..trimmed(bytes, self.value_start, self.at);
-            take(&FieldLine {
-                line: &bytes[self.line..self.at],
-                start: self.line,
-                colon: self.name_end,
-                value: value.clone(),
-            })?;
-            self.note(bytes, value, next);
-            self.line = next;
-            self.at = next;
-            self.stage = Stage::LineStart;
+            if window.next_line(self.at)?.is_none() {
+                return Ok(None);
+            }
+            let line = &bytes[self.line..self.at];
+            let field = FieldLine::of(line, self.line, self.name_end - self.line, self.value_start - self.line);
+            take(&field)?;
+            self.keep(&field);
         }
     }
 
@@ -245,51 +247,84 @@ impl Section {
         Fields::received(lines, std::mem::take(&mut self.spans))
     }
 
-    fn note(&mut self, bytes: &[u8], value: Range<usize>, next: usize) {
-        let written_plainly =
-            value.start == self.name_end + 2 && bytes[self.name_end + 1] == b' ' && value.end + 2 == next;
-        let name = self.line - self.start..self.name_end - self.start;
-        let value = value.start - self.start..value.end - self.start;
-        if written_plainly { self.spans.push_line(name, value) } else { self.spans.push(name, value) }
+    /// Notes a field, and goes on behind it.
+    fn keep(&mut self, field: &FieldLine<'_>) {
+        let start = field.start - self.start;
+        let name = start..start + field.colon;
+        let value = start + field.value.start..start + field.value.end;
+        if field.is_plain() {
+            self.spans.push_line(name, value)
+        } else {
+            self.spans.push(name, value)
+        }
+        self.line = field.start + field.line.len() + 2;
+        self.at = self.line;
+        self.stage = Stage::LineStart;
     }
 }
 
-/// A field as it was written, by its places in the head.
+/// A field as it was written.
 pub(crate) struct FieldLine<'a> {
     /// Without its CRLF.
     line: &'a [u8],
+    /// Where the line begins in the head.
     start: usize,
+    /// Where the colon stands in the line.
     colon: usize,
-    /// Where the value stands, without the space around it.
-    pub value: Range<usize>,
+    /// Where the value stands in the line, without the space around it.
+    value: Range<usize>,
 }
 
 impl<'a> FieldLine<'a> {
+    fn of(line: &'a [u8], start: usize, colon: usize, value_start: usize) -> Self {
+        let mut end = line.len();
+        while end > value_start && matches!(line[end - 1], b' ' | b'\t') {
+            end -= 1;
+        }
+        scan::looked(line.len() - end + 1);
+        Self { line, start, colon, value: value_start..end }
+    }
+
     pub(crate) fn name(&self) -> &'a [u8] {
-        &self.line[..self.colon - self.start]
+        &self.line[..self.colon]
     }
 
     pub(crate) fn value(&self) -> &'a [u8] {
-        &self.line[self.value.start - self.start..self.value.end - self.start]
+        &self.line[self.value.clone()]
+    }
+
+    /// Where the value stands in the head.
+    pub(crate) fn value_place(&self) -> Range<usize> {
+        self.start + self.value.start..self.start + self.value.end
     }
 
     /// Whether a tab is part of the space around the value.
     pub(crate) fn has_tab_beside(&self) -> bool {
-        let before = &self.line[self.colon + 1 - self.start..self.value.start - self.start];
-        let behind = &self.line[self.value.end - self.start..];
+        let (before, behind) = (&self.line[self.colon + 1..self.value.start], &self.line[self.value.end..]);
         scan::looked(before.len() + behind.len());
         before.contains(&b'\t') || behind.contains(&b'\t')
     }
+
+    /// Whether it is written as `name: value` with one space and no more.
+    fn is_plain(&self) -> bool {
+        self.value.start == self.colon + 2 && self.line[self.colon + 1] == b' ' && self.value.end == self.line.len()
+    }
 }
 
-/// The end of a value without the space behind it.
-fn trimmed(bytes: &[u8], start: usize, end: usize) -> usize {
-    let mut at = end;
-    while at > start && matches!(bytes[at - 1], b' ' | b'\t') {
-        at -= 1;
+/// The field at the beginning of these bytes, which begin at `start`, where all of its line is there and nothing is wrong
+/// with it: the way of most lines, without a step back. Every other line is looked at once more, step by step.
+#[inline]
+fn whole_line(bytes: &[u8], start: usize) -> Option<FieldLine<'_>> {
+    let colon = scan::token(bytes, 0);
+    if colon == 0 || bytes.get(colon) != Some(&b':') {
+        return None;
     }
-    scan::looked(end - at + 1);
-    at
+    let value_start = scan::space(bytes, colon + 1);
+    let end = scan::text(bytes, value_start);
+    if bytes.get(end..)?.first_chunk() != Some(b"\r\n") {
+        return None;
+    }
+    Some(FieldLine::of(&bytes[..end], start, colon, value_start))
 }
 
 #[cold]
