@@ -20,7 +20,7 @@ pub enum Refusal {
     Method,
     /// CONNECT: this is no tunnel.
     Connect,
-    /// TRACE, which the operator did not allow.
+    /// TRACE, which the operator did not allow (RFC 9110, section 15.5.6).
     Trace,
     /// A character in the target that must be percent-encoded (RFC 3986, section 2).
     Target,
@@ -114,10 +114,11 @@ impl Refusal {
     /// The status that answers a request so refused. A response so refused is the upstream's fault, whatever stands here.
     pub const fn status(self) -> u16 {
         match self {
+            Self::Trace => 405,
             Self::LineTooLong => 414,
             Self::Expectation => 417,
             Self::HeadTooLong | Self::TooManyFields | Self::FieldTooLong | Self::TrailersTooLong => 431,
-            Self::Connect | Self::Trace | Self::CodingUnsupported => 501,
+            Self::Connect | Self::CodingUnsupported => 501,
             Self::StatusLine | Self::Status | Self::UnaskedSwitch | Self::InterimContent | Self::Unasked => 502,
             Self::VersionUnsupported => 505,
             _ => 400,

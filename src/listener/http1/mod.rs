@@ -151,7 +151,6 @@ impl Client<'_> {
 fn fault_of(refusal: Refusal) -> Fault {
     use portolan_exchange::FaultKind;
     let kind = match refusal.status() {
-        _ if refusal == Refusal::Trace => FaultKind::MethodNotAllowed,
         405 => FaultKind::MethodNotAllowed,
         414 => FaultKind::TargetTooLong,
         417 => FaultKind::ExpectationFailed,
