@@ -9,8 +9,10 @@
 //! = end
 //! ```
 //!
-//! A line of `+` begins with the head of a request in chunks. `\r`, `\n`, `\t`, `\\` and `\xHH` stand for bytes,
-//! `<<text*9>>` for a text nine times, `<close>` for the end of the connection. What comes of it is written as in `told.rs`.
+//! Two lines stand for two messages each, a request and a response: what is behind `+` follows a head in chunks, what is behind
+//! `*` follows a first line and one field. `\r`, `\n`, `\t`, `\\` and `\xHH` stand for bytes, `<<text*9>>` for a text nine times,
+//! `<close>` for the end of the connection. What comes of it is written as in `told.rs`; the status behind what is refused
+//! answers a request alone.
 
 use std::fs;
 use std::path::Path;
@@ -89,17 +91,47 @@ fn entries(file: &Path) -> Vec<Case> {
     text.split("\n\n")
         .map(|entry| entry.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect::<Vec<_>>())
         .filter(|lines| !lines.is_empty())
-        .map(|lines| entry(&file, &lines))
+        .flat_map(|lines| entry(&file, &lines))
         .collect()
 }
 
-const CHUNKED: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-const CHUNKED_TOLD: &str = "POST / HTTP/1.1 of a, Chunked, KeepAlive [Host: a|Transfer-Encoding: chunked]";
+/// What stands before the lines of `+` and `*`.
+struct Before {
+    /// Added to the name of an entry.
+    side: &'static str,
+    sender: fn() -> Sender,
+    chunked: &'static [u8],
+    chunked_told: &'static str,
+    begun: &'static [u8],
+}
 
-fn entry(file: &str, lines: &[&str]) -> Case {
+const OF_A_REQUEST: Before = Before {
+    side: "",
+    sender: || Sender::Client(Rules::default()),
+    chunked: b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+    chunked_told: "POST / HTTP/1.1 of a, Chunked, KeepAlive [Host: a|Transfer-Encoding: chunked]",
+    begun: b"POST / HTTP/1.1\r\nHost: a\r\n",
+};
+
+const OF_A_RESPONSE: Before = Before {
+    side: ", in a response",
+    sender: || Sender::Server(vec![Asked::default()]),
+    chunked: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    chunked_told: "200 HTTP/1.1, Chunked, KeepAlive [Transfer-Encoding: chunked]",
+    begun: b"HTTP/1.1 200 OK\r\nServer: a\r\n",
+};
+
+fn entry(file: &str, lines: &[&str]) -> Vec<Case> {
+    if lines.iter().any(|line| line.starts_with(['+', '*'])) {
+        return [OF_A_REQUEST, OF_A_RESPONSE].iter().map(|before| case(file, lines, before)).collect();
+    }
+    vec![case(file, lines, &OF_A_REQUEST)]
+}
+
+fn case(file: &str, lines: &[&str], before: &Before) -> Case {
     let mut case = Case {
-        name: format!("{file}: {}", lines[0]),
-        sender: Sender::Client(Rules::default()),
+        name: format!("{file}: {}{}", lines[0], before.side),
+        sender: (before.sender)(),
         bytes: Vec::new(),
         end: End::Open,
         expected: Vec::new(),
@@ -109,11 +141,22 @@ fn entry(file: &str, lines: &[&str]) -> Case {
         let rest = rest.strip_prefix(' ').unwrap_or(rest);
         match kind {
             "?" => case.sender = sender(rest),
-            "=" => case.expected.push(repeated(rest)),
-            ">" | "+" => {
-                if kind == "+" {
-                    case.bytes.extend_from_slice(CHUNKED);
-                    case.expected.push(CHUNKED_TOLD.into());
+            "=" => {
+                let words: Vec<_> = rest.split(' ').collect();
+                case.expected.push(match (&case.sender, words.as_slice()) {
+                    // What a refused response is answered with is not decided by how it was refused.
+                    (Sender::Server(_), ["refused", rule, ..]) => format!("refused {rule}"),
+                    _ => repeated(rest),
+                });
+            }
+            ">" | "+" | "*" => {
+                match kind {
+                    "+" => {
+                        case.bytes.extend_from_slice(before.chunked);
+                        case.expected.push(before.chunked_told.into());
+                    }
+                    "*" => case.bytes.extend_from_slice(before.begun),
+                    _ => {}
                 }
                 let text = rest.strip_suffix("<close>");
                 case.end = if text.is_some() { End::Closed } else { End::Open };
