@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access_log::{Counts, Writer};
 use crate::admin::{self, Admin};
+use crate::edge::admission::{Admission, Door};
+use crate::edge::machine::Machine;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::pipeline::Waiting;
@@ -74,6 +76,11 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Lines of the access log.
     pub log: Counts,
+    /// What the process has and uses.
+    pub admission: Arc<Admission>,
+    /// Where connections enter, by the names of listeners.
+    pub doors: BTreeMap<Arc<str>, Door>,
+    machine: Machine,
     started: Arc<Snapshot>,
     reloads: Mutex<Reloads>,
     exchanging: Mutex<()>,
@@ -130,7 +137,10 @@ impl Gateway {
         let shared = Shared::new(control, options.policies.clone());
         let plan = Plan::build(&shared, snapshot.clone()).map_err(StartError::Configuration)?;
         let plans = Plans::new(plan);
-        let bound = bind(&snapshot)?;
+        let machine = Machine::ask();
+        let admission = Admission::new(machine.budget(&snapshot.limits), workers(&snapshot));
+        let bound = bind(&snapshot, &admission)?;
+        let doors = bound.iter().map(|(name, listener, _)| (name.clone(), listener.entrance().clone())).collect();
         let writer = Writer::start(&snapshot.access_log.to, snapshot.access_log.queue)
             .map_err(|cause| StartError::System { doing: "open the access log".to_owned(), cause })?;
         let parts = Arc::new(Parts {
@@ -139,6 +149,9 @@ impl Gateway {
             shared,
             metrics: Arc::default(),
             log: writer.counts(),
+            admission,
+            doors,
+            machine,
             started: snapshot.clone(),
             reloads: Mutex::default(),
             exchanging: Mutex::default(),
@@ -163,10 +176,11 @@ impl Gateway {
         snapshot: &Snapshot,
         listeners: Vec<(Arc<str>, Arc<Listener>)>,
     ) -> Result<(), StartError> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        for index in 0..snapshot.workers.unwrap_or(cores) {
+        let workers = workers(snapshot);
+        for index in 0..workers {
             let setup = worker::Setup {
                 index,
+                workers,
                 clock: self.parts.options.clock.clone(),
                 waiting: self.parts.options.waiting,
                 plans: self.parts.plans.clone(),
@@ -174,6 +188,7 @@ impl Gateway {
                 metrics: self.parts.metrics.clone(),
                 log: self.writer.opener(),
                 listeners: listeners.clone(),
+                admission: self.parts.admission.clone(),
                 stop: self.stop.clone(),
             };
             let thread = WorkerThread::start(setup)
@@ -283,6 +298,7 @@ impl Parts {
                     tracing::warn!(changed = ?reloads.waiting, "these take effect when the gateway is restarted");
                 }
                 self.watch_only(&files);
+                self.admission.set(self.machine.budget(&plan.snapshot.limits));
                 self.plans.current.store(Arc::new(plan));
                 reloads.succeeded += 1;
                 reloads.problem = None;
@@ -325,6 +341,11 @@ impl Parts {
 /// How long the parts of a gateway may take to end.
 pub const DRAIN: Duration = Duration::from_secs(3);
 
+/// How many workers there are: one for each core, unless the configuration says otherwise.
+fn workers(snapshot: &Snapshot) -> usize {
+    snapshot.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+}
+
 fn load(options: &Options) -> Result<Snapshot, Diagnostics> {
     portolan_config::load(&options.file, &*options.environment)
 }
@@ -348,13 +369,13 @@ fn listen_alike(a: &Snapshot, b: &Snapshot) -> bool {
 
 type Bound = Vec<(Arc<str>, Listener, SocketAddr)>;
 
-fn bind(snapshot: &Snapshot) -> Result<Bound, StartError> {
+fn bind(snapshot: &Snapshot, admission: &Arc<Admission>) -> Result<Bound, StartError> {
     snapshot
         .listeners
         .iter()
         .map(|(name, settings)| {
-            let bound =
-                Listener::bind(settings.clone()).and_then(|listener| listener.address().map(|at| (listener, at)));
+            let bound = Listener::bind(settings.clone(), admission)
+                .and_then(|listener| listener.address().map(|at| (listener, at)));
             let (listener, address) = bound.map_err(|cause| StartError::System {
                 doing: format!("listen on {} for listener `{name}`", settings.address),
                 cause,

@@ -9,6 +9,7 @@ use portolan_config::Secret;
 use portolan_exchange::{Fault, FaultKind};
 use serde_json::json;
 
+use crate::edge::admission::Refused;
 use crate::gateway::Parts;
 use crate::metrics::{counter, label};
 use crate::policy::jwt::Total;
@@ -147,6 +148,7 @@ fn render_shared(out: &mut String, parts: &Parts) {
         let _ = writeln!(out, "portolan_access_log_lines_total{{fate=\"written\"}} {}", parts.log.written());
         let _ = writeln!(out, "portolan_access_log_lines_total{{fate=\"dropped\"}} {}", parts.log.dropped());
     });
+    render_room(out, parts);
     render_tokens(out, &parts.shared.token_counts());
     let actors = parts.shared.control.registry().counts();
     counter(out, "portolan_actor_restarts_total", "Restarts of actors.", |out| {
@@ -163,6 +165,40 @@ fn render_shared(out: &mut String, parts: &Parts) {
     for (kind, name, status, _) in &actors {
         let up = u8::from(*status == portolan_actors::supervision::Status::Running);
         let _ = writeln!(out, "portolan_actor_up{{kind=\"{}\",name=\"{}\"}} {up}", kind.as_str(), label(name));
+    }
+}
+
+/// Metrics of the room that there is, and of what there was none for.
+fn render_room(out: &mut String, parts: &Parts) {
+    let admission = &parts.admission;
+    counter(out, "portolan_requests_shed_total", "Requests that were refused because something was scarce.", |out| {
+        let _ = writeln!(out, "portolan_requests_shed_total {}", admission.requests_shed());
+    });
+    counter(out, "portolan_connections_refused_total", "Connections that were closed at once, by reason.", |out| {
+        for (listener, door) in &parts.doors {
+            for why in [Refused::Address, Refused::Files] {
+                let (listener, count) = (label(listener), door.refused(why));
+                let why = if why == Refused::Address { "address" } else { "files" };
+                let _ = writeln!(
+                    out,
+                    "portolan_connections_refused_total{{listener=\"{listener}\",why=\"{why}\"}} {count}"
+                );
+            }
+        }
+    });
+    let (memory, files) = (admission.memory(), admission.files());
+    for (name, help, value) in [
+        ("portolan_memory_used_bytes", "Bytes of heads and bodies held, and of the buffers for them.", memory.used),
+        ("portolan_memory_budget_bytes", "How many of them there may be.", memory.limit),
+        ("portolan_files_used", "Connections to clients and upstreams that are open.", files.used),
+        ("portolan_files_budget", "How many of them there may be.", files.limit),
+    ] {
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
+    }
+    let name = "portolan_shedding";
+    let _ = writeln!(out, "# HELP {name} Whether requests are refused because this is scarce.\n# TYPE {name} gauge");
+    for (what, level) in [("memory", memory), ("files", files)] {
+        let _ = writeln!(out, "{name}{{scarce=\"{what}\"}} {}", u8::from(level.scarce));
     }
 }
 

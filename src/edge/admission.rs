@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use portolan_config::snapshot::Listener;
 
-pub use account::{Account, Charge};
+pub use account::{Account, Charge, Memory};
 use addresses::Addresses;
 use gauge::Gauge;
 pub use gauge::Level;
@@ -117,6 +117,11 @@ impl Admission {
         self.requests_shed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Takes bytes of memory that are held for long, or by whichever thread comes to drop them. Never refuses.
+    pub fn memory_for(self: &Arc<Self>, bytes: usize) -> Memory {
+        Memory::take(self.clone(), bytes)
+    }
+
     /// The account of one worker.
     pub fn account(self: &Arc<Self>) -> Account {
         Account::new(self.clone(), self.slice)
@@ -144,7 +149,7 @@ impl Admission {
         }))
     }
 
-    /// How much of the memory budget is used; a slice per worker more than what is charged.
+    /// How much of the memory budget is used: a slice per worker more than what is charged.
     pub fn memory(&self) -> Level {
         self.memory.level()
     }

@@ -9,187 +9,109 @@ mod node;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use portolan_config::snapshot::{Believed, Listener};
 use portolan_exchange::Fields;
+pub use portolan_exchange::client::{Client, Connection, Scheme, Trust};
 
 use super::proxy_protocol::{Origin, ProxyHeader, Transport};
 pub use forwarded::Malformed;
 pub(crate) use forwarded::elements;
 use node::Node;
 
-/// Who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Client {
-    /// The client's address, as far as trusted proxies tell it; IPv4 as such, mapped into IPv6 or not.
-    pub address: IpAddr,
-    /// What the client spoke to the first proxy that is believed, or to us.
-    pub scheme: Scheme,
-    /// The port it connected to there.
-    pub port: u16,
-    /// Which host it asked for there; absent where that is the request's own.
-    pub host: Option<Box<str>>,
-    /// How many entries of the list that was believed, from the right, tell of the way from the client to the peer. What
-    /// stands left of them is made up, as far as anyone knows.
-    pub told: usize,
-    /// The connection that the request came on.
-    pub connection: Connection,
-}
-
-/// Whether what a peer says of others is believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
-    /// It belongs to `trusted_proxies`, and this is what it is believed in.
-    Trusted(Believed),
-    /// It is a client like any other.
-    Untrusted,
-}
-
-/// What a client speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// HTTP in the clear.
-    Http,
-    /// HTTP over TLS.
-    Https,
-}
-
-impl Scheme {
-    /// Its name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
+/// A connection from `peer` to this port of ours, on which `scheme` is spoken; `header` is its PROXY header, where
+/// [`Expected`](super::proxy_protocol::Expected) let it be read.
+pub fn connection(
+    listener: &Listener,
+    peer: SocketAddr,
+    port: u16,
+    scheme: Scheme,
+    header: Option<&ProxyHeader>,
+) -> Connection {
+    let (mut peer, mut port, mut scheme) = (peer, port, scheme);
+    if let Some(header) = header {
+        if let Origin::Client { source, destination } = header.origin {
+            (peer, port) = (source, destination.port());
+        }
+        match header.transport {
+            Transport::Tls => scheme = Scheme::Https,
+            Transport::Plain => scheme = Scheme::Http,
+            Transport::Unknown => {}
         }
     }
+    peer.set_ip(peer.ip().to_canonical());
+    let trust = match listener.forwarded {
+        Believed::XForwarded if listener.trusts(peer.ip()) => Trust::XForwarded,
+        Believed::Rfc7239 if listener.trusts(peer.ip()) => Trust::Rfc7239,
+        Believed::XForwarded | Believed::Rfc7239 | Believed::Off => Trust::Nothing,
+    };
+    Connection { peer, trust, scheme, port }
+}
 
-    /// The port of URLs that name none.
-    pub const fn port(self) -> u16 {
-        match self {
-            Self::Http => 80,
-            Self::Https => 443,
+/// Who asks, by the connection and the head of a request. Allocates only where a trusted proxy tells of another host.
+///
+/// # Errors
+/// A trusted proxy passed on a `Forwarded` field that can be read in more than one way, or in none. Where a list of addresses
+/// holds what is none, the last one that could be read is the client.
+pub fn of(connection: &Connection, listener: &Listener, fields: &Fields) -> Result<Client, Malformed> {
+    match connection.trust {
+        Trust::Nothing => Ok(connection.alone()),
+        Trust::XForwarded => Ok(by_x_forwarded(connection, listener, fields)),
+        Trust::Rfc7239 => by_forwarded(connection, listener, fields),
+    }
+}
+
+fn by_x_forwarded(connection: &Connection, listener: &Listener, fields: &Fields) -> Client {
+    let mut client = connection.alone();
+    for entry in from_the_right(fields, "x-forwarded-for").take(PROXIES) {
+        let Some(address) = Node::x_forwarded(entry) else { break };
+        client.address = address;
+        client.told += 1;
+        if !listener.trusts(address) {
+            break;
         }
     }
-
-    /// The scheme of this name, whatever its case; others than these two are none.
-    fn of(name: &[u8]) -> Option<Self> {
-        [Self::Http, Self::Https].into_iter().find(|scheme| name.eq_ignore_ascii_case(scheme.as_str().as_bytes()))
-    }
+    // The last of each: what the peer itself wrote, where it wrote any.
+    let last = |name| from_the_right(fields, name).next();
+    asked(&mut client, last("x-forwarded-proto"), last("x-forwarded-host"), last("x-forwarded-port"));
+    client
 }
 
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// What is known of a connection before its first request: found out once, asked for each request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Connection {
-    /// Whoever sends its requests: the other end of the socket, or the client that a believed PROXY header names.
-    pub peer: SocketAddr,
-    /// Whether that peer is believed.
-    pub peer_is: Peer,
-    /// What the peer speaks.
-    pub scheme: Scheme,
-    /// The port the peer connected to.
-    pub port: u16,
-}
-
-impl Connection {
-    /// A connection from `peer` to this port of ours, on which `scheme` is spoken; `header` is its PROXY header, where
-    /// [`Expected`](super::proxy_protocol::Expected) let it be read.
-    pub fn new(listener: &Listener, peer: SocketAddr, port: u16, scheme: Scheme, header: Option<&ProxyHeader>) -> Self {
-        let (mut peer, mut port, mut scheme) = (peer, port, scheme);
-        if let Some(header) = header {
-            if let Origin::Client { source, destination } = header.origin {
-                (peer, port) = (source, destination.port());
+fn by_forwarded(connection: &Connection, listener: &Listener, fields: &Fields) -> Result<Client, Malformed> {
+    let mut client = connection.alone();
+    // The last element whose address is untrusted, or stands behind one that cannot be read; all being trusted, the first.
+    let mut found = None;
+    for element in elements(fields) {
+        let element = element?;
+        client.told += 1;
+        match element.node.and_then(Node::forwarded) {
+            None => (found, client.told) = (None, 0),
+            Some(address) if found.is_none() || !listener.trusts(address) => {
+                (found, client.told) = (Some((address, element)), 1);
             }
-            match header.transport {
-                Transport::Tls => scheme = Scheme::Https,
-                Transport::Plain => scheme = Scheme::Http,
-                Transport::Unknown => {}
-            }
-        }
-        peer.set_ip(peer.ip().to_canonical());
-        let peer_is = if listener.trusts(peer.ip()) { Peer::Trusted(listener.forwarded) } else { Peer::Untrusted };
-        Self { peer, peer_is, scheme, port }
-    }
-
-    /// Who asks, by the head of a request. Allocates only where a trusted proxy tells of another host.
-    ///
-    /// # Errors
-    /// A trusted proxy passed on a `Forwarded` field that can be read in more than one way, or in none. Where a list of addresses
-    /// holds what is none, the last one that could be read is the client.
-    pub fn client(&self, listener: &Listener, fields: &Fields) -> Result<Client, Malformed> {
-        match self.peer_is {
-            Peer::Trusted(Believed::XForwarded) => Ok(self.by_x_forwarded(listener, fields)),
-            Peer::Trusted(Believed::Rfc7239) => self.by_forwarded(listener, fields),
-            Peer::Trusted(Believed::Off) | Peer::Untrusted => Ok(self.alone()),
+            Some(_) => {}
         }
     }
-
-    /// The peer is the client, as far as anyone knows.
-    pub fn alone(&self) -> Client {
-        let Self { peer, scheme, port, .. } = *self;
-        Client { address: peer.ip(), scheme, port, host: None, told: 0, connection: *self }
+    if let Some((address, element)) = found {
+        client.address = address;
+        asked(&mut client, element.scheme, element.host, None);
     }
-
-    fn by_x_forwarded(&self, listener: &Listener, fields: &Fields) -> Client {
-        let mut client = self.alone();
-        for entry in from_the_right(fields, "x-forwarded-for").take(PROXIES) {
-            let Some(address) = Node::x_forwarded(entry) else { break };
-            client.address = address;
-            client.told += 1;
-            if !listener.trusts(address) {
-                break;
-            }
-        }
-        // The last of each: what the peer itself wrote, where it wrote any.
-        let last = |name| from_the_right(fields, name).next();
-        client.asked(last("x-forwarded-proto"), last("x-forwarded-host"), last("x-forwarded-port"));
-        client
-    }
-
-    fn by_forwarded(&self, listener: &Listener, fields: &Fields) -> Result<Client, Malformed> {
-        let mut client = self.alone();
-        // The last element whose address is untrusted, or stands behind one that cannot be read; all being trusted, the first.
-        let mut found = None;
-        for element in elements(fields) {
-            let element = element?;
-            client.told += 1;
-            match element.node.and_then(Node::forwarded) {
-                None => (found, client.told) = (None, 0),
-                Some(address) if found.is_none() || !listener.trusts(address) => {
-                    (found, client.told) = (Some((address, element)), 1);
-                }
-                Some(_) => {}
-            }
-        }
-        if let Some((address, element)) = found {
-            client.address = address;
-            client.asked(element.scheme, element.host, None);
-        }
-        Ok(client)
-    }
+    Ok(client)
 }
 
-impl Client {
-    /// What the client asked for, as a trusted proxy tells it. Where it tells something, and no port, that of the host it tells
-    /// holds, or the scheme's.
-    fn asked(&mut self, told_scheme: Option<&[u8]>, told_host: Option<&[u8]>, told_port: Option<&[u8]>) {
-        let told_scheme = told_scheme.and_then(Scheme::of);
-        let told_host = told_host.and_then(host);
-        self.scheme = told_scheme.unwrap_or(self.scheme);
-        let port_of_host = told_host.and_then(port_of);
-        if told_scheme.is_some() || told_host.is_some() {
-            self.port = port_of_host.unwrap_or(self.scheme.port());
-        }
-        self.port = told_port.and_then(port).unwrap_or(self.port);
-        self.host = told_host.map(Into::into);
+/// What the client asked for, as a trusted proxy tells it. Where it tells something, and no port, that of the host it tells
+/// holds, or the scheme's.
+fn asked(client: &mut Client, told_scheme: Option<&[u8]>, told_host: Option<&[u8]>, told_port: Option<&[u8]>) {
+    let told_scheme = told_scheme.and_then(Scheme::of);
+    let told_host = told_host.and_then(host);
+    client.scheme = told_scheme.unwrap_or(client.scheme);
+    let port_of_host = told_host.and_then(port_of);
+    if told_scheme.is_some() || told_host.is_some() {
+        client.port = port_of_host.unwrap_or(client.scheme.port());
     }
+    client.port = told_port.and_then(port).unwrap_or(client.port);
+    client.host = told_host.map(Into::into);
 }
 
 /// The entries of a list field (RFC 9110, section 5.6.1), the last first, empty ones left out.

@@ -30,7 +30,17 @@ impl Pace {
     /// So many bytes came: the waiting is over.
     pub fn came(&mut self, bytes: usize, now: Moment) {
         self.rests(now);
+        self.was_here(bytes);
+    }
+
+    /// So many bytes were here before anybody waited.
+    pub fn was_here(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+
+    /// Whether somebody waits for more.
+    pub fn is_waited_for(&self) -> bool {
+        self.since.is_some()
     }
 
     /// Nobody waits any more, though nothing came.
@@ -87,7 +97,9 @@ mod tests {
         assert_eq!(pace.until(&listener()), None);
         pace.waits(at(5));
         assert_eq!(pace.until(&listener()), Some(at(30)));
-        pace.came(240 * 1_000, at(10));
+        pace.came(240 * 500, at(10));
+        pace.was_here(240 * 500);
+        assert!(!pace.is_waited_for());
         pace.waits(at(10));
         assert_eq!(pace.until(&listener()), Some(at(70)));
         let patient = Listener { min_body_rate: None, ..listener() };

@@ -14,16 +14,19 @@ use tokio_util::task::TaskTracker;
 
 use super::DRAIN;
 use crate::access_log::Opener;
+use crate::edge::admission::Admission;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::pipeline::{ChildRunner, Engine, Waiting};
 use crate::plan::{Plans, Shared};
 use crate::upstream::Pools;
-use crate::wire::Turn;
+use crate::wire::{Turn, buffers};
 
 /// What a worker is started with.
 pub struct Setup {
     pub index: usize,
+    /// Of how many workers.
+    pub workers: usize,
     pub clock: Clock,
     pub waiting: Waiting,
     pub plans: Arc<Plans>,
@@ -32,6 +35,7 @@ pub struct Setup {
     pub log: Opener,
     /// Listeners by their names.
     pub listeners: Vec<(Arc<str>, Arc<Listener>)>,
+    pub admission: Arc<Admission>,
     pub stop: CancellationToken,
 }
 
@@ -58,8 +62,11 @@ impl WorkerThread {
 }
 
 async fn run(setup: Setup, ready: SyncSender<io::Result<()>>) {
-    let Setup { index, clock, waiting, plans, shared, metrics, log, listeners, stop } = setup;
+    let Setup { index, workers, clock, waiting, plans, shared, metrics, log, listeners, admission, stop } = setup;
     let worker = Worker::new(index, clock.clone());
+    // Before the first buffer and the first listener: both ask for it.
+    worker.local(|| admission.account());
+    buffers::of_worker(&admission, workers);
     let engine = Engine::new(&plans, waiting, metrics.worker(), log.open(), seed(index));
     worker.set_runner(Rc::new(ChildRunner(engine.clone())));
     let shard = Shard::start(&shared.control, &worker);

@@ -1,8 +1,10 @@
 //! Addresses that accept connections. Every worker polls every listening socket, and a connection stays on the worker
 //! that took it.
 
+mod door;
 mod http1;
 mod http2;
+mod opening;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,9 +19,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::edge::admission::{self, Admission, Entered};
 use crate::pipeline::Engine;
 use crate::wire::Link;
-use http1::{Door, Ended};
+use door::Door;
+use http1::Ended;
 
 /// A listening socket, shared by all workers.
 pub struct Listener {
@@ -27,17 +31,18 @@ pub struct Listener {
     socket: std::net::TcpListener,
     // Connections over all workers; without a permit nobody accepts, and the next client waits in the system's queue.
     room: Arc<Semaphore>,
+    entrance: admission::Door,
 }
 
 // How many connections the system keeps for us between two turns.
 const BACKLOG: i32 = 1_024;
 
 impl Listener {
-    /// Binds the address. Port 0 lets the system choose.
+    /// Binds the address. Port 0 lets the system choose. Connections enter as far as there is room in this process.
     ///
     /// # Errors
     /// What the system says: the address is in use, or not ours.
-    pub fn bind(settings: Arc<Settings>) -> io::Result<Self> {
+    pub fn bind(settings: Arc<Settings>, admission: &Arc<Admission>) -> io::Result<Self> {
         let domain = socket2::Domain::for_address(settings.address);
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
         // A restarted gateway must not wait for old connections to time out.
@@ -46,7 +51,13 @@ impl Listener {
         socket.bind(&settings.address.into())?;
         socket.listen(BACKLOG)?;
         let room = Arc::new(Semaphore::new(settings.max_connections));
-        Ok(Self { settings, socket: socket.into(), room })
+        let entrance = admission.door(&settings);
+        Ok(Self { settings, socket: socket.into(), room, entrance })
+    }
+
+    /// Where its connections enter, and are counted.
+    pub fn entrance(&self) -> &admission::Door {
+        &self.entrance
     }
 
     /// Where it listens.
@@ -74,7 +85,8 @@ impl Listener {
         stop: CancellationToken,
         connections: TaskTracker,
     ) {
-        let door = Rc::new(Door::new(worker.clone(), engine.clone(), self.settings.clone()));
+        let port = self.address().map_or(self.settings.address.port(), |address| address.port());
+        let door = Rc::new(Door::new(worker.clone(), engine.clone(), self.settings.clone(), port));
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -83,10 +95,18 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer, permit)) => {
+                    let entered = match self.entrance.enter() {
+                        Ok(entered) => entered,
+                        // Closed at once: what is left of the files is for what is under way.
+                        Err(refused) => {
+                            tracing::debug!(listener = %self.settings.name, %peer, %refused, "connection refused");
+                            continue;
+                        }
+                    };
                     let (door, stop) = (door.clone(), stop.clone());
                     connections.spawn_local(async move {
                         let open = door.engine.metrics.connection();
-                        connection(&door, stream, peer, stop).await;
+                        connection(&door, stream, peer, entered, stop).await;
                         drop((open, permit));
                     });
                 }
@@ -101,15 +121,21 @@ impl Listener {
 }
 
 /// Serves a connection to its end, whatever is spoken on it.
-async fn connection(door: &Rc<Door>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) {
+async fn connection(
+    door: &Rc<Door>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    mut entered: Entered,
+    stop: CancellationToken,
+) {
     let link = Link::new(stream, &door.turn);
-    match http1::serve(door, &link, peer).await {
+    let Some(connection) = opening::open(door, &link, peer, &mut entered).await else { return };
+    match http1::serve(door, &link, connection).await {
         Ended::Closed => {}
         Ended::Http2 => {
             let Some((stream, received)) = link.into_stream() else { return };
-            let (worker, engine) = (door.worker.clone(), door.engine.clone());
             // Boxed, so that a connection of HTTP/1.1 carries none of it.
-            Box::pin(http2::serve(worker, engine, &door.settings, stream, received, peer, stop)).await;
+            Box::pin(http2::serve(door, connection, stream, received, stop)).await;
         }
     }
 }
@@ -119,7 +145,8 @@ async fn accept_with_room(
     room: Arc<Semaphore>,
 ) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let permit = room.acquire_owned().await.expect("the semaphore of a listener is never closed");
-    let (stream, peer) = socket.accept().await?;
+    let (stream, mut peer) = socket.accept().await?;
+    peer.set_ip(peer.ip().to_canonical());
     // Answers are written whole; waiting for more to send only costs time.
     stream.set_nodelay(true)?;
     Ok((stream, peer, permit))

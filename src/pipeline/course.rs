@@ -160,7 +160,7 @@ impl Course {
 
     /// Reads the request's body to its end, within its cap and the deadline.
     async fn gather(&mut self, cap: usize) -> Result<(), Fault> {
-        let clock = self.worker.clock.clone();
+        let worker = self.worker.clone();
         let exchange = self.exchange();
         match &exchange.request.body {
             Body::Empty => return Ok(()),
@@ -168,8 +168,9 @@ impl Course {
             Body::Whole(_) => return Err(too_large(cap)),
             Body::Stream(_) => {}
         }
-        let body = std::mem::take(&mut exchange.request.body);
-        let gathered = clock
+        let body = super::gather::charged(&worker, exchange);
+        let gathered = worker
+            .clock
             .until(exchange.deadline, body.collect(cap))
             .await
             .map_err(|_| Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time"))?;

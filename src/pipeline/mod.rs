@@ -1,12 +1,13 @@
 //! The life of a request: route, exchange, phases, call, and back.
 
 mod course;
+mod gather;
 mod guard;
 mod record;
 mod tail;
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use futures_util::FutureExt;
 use portolan_exchange::exchange::{Bytes, Exchange, Place, RequestId};
 use portolan_exchange::protocol::Interim;
 use portolan_exchange::worker::Runner;
-use portolan_exchange::{Answer, Fault, Fields, LocalBoxFuture, Method, Request, Response, Target, Worker};
+use portolan_exchange::{Answer, Client, Fault, Fields, LocalBoxFuture, Method, Request, Response, Target, Worker};
 
 use crate::access_log::AccessLog;
 use crate::metrics::WorkerMetrics;
@@ -44,6 +45,8 @@ type Current = arc_swap::Cache<Arc<arc_swap::ArcSwap<Plan>>, Arc<Plan>>;
 /// How a request arrived.
 #[derive(Default)]
 pub struct Arrived {
+    /// Who asks.
+    pub client: Client,
     /// Counts its content as it passes.
     pub bytes: Rc<Bytes>,
     /// How long its head took to arrive.
@@ -95,10 +98,13 @@ impl Engine {
         let cors = self.cors(&plan);
         let (target, parameters) = match plan.find(&mut request, cors.as_deref()) {
             Ok(found) => found,
-            Err(fault) => return (self.refuse_unrouted(worker, id, &request, &fault), None),
+            Err(fault) => {
+                return (self.refuse_unrouted(worker, id, arrived.client.address, &request, &fault), None);
+            }
         };
         drop(plan);
         let mut exchange = Exchange::new(id, target.route.clone(), request, started);
+        exchange.client = arrived.client;
         exchange.operation = target.operation.clone();
         exchange.path_parameters = parameters;
         exchange.record.bytes = arrived.bytes;
@@ -124,13 +130,23 @@ impl Engine {
     }
 
     /// Answers a request of which nothing but the fault could be read.
-    pub fn refuse_unread(&self, worker: &Worker, peer: SocketAddr, fault: &Fault) -> Response {
-        let mut request = Request::new(Method::Other("-".into()), Target::new("-"));
-        request.peer = peer;
-        self.refuse_unrouted(worker, self.next_id(), &request, fault)
+    pub fn refuse_unread(&self, worker: &Worker, client: IpAddr, fault: &Fault) -> Response {
+        self.refuse(worker, client, &Request::new(Method::Other("-".into()), Target::new("-")), fault)
     }
 
-    fn refuse_unrouted(&self, worker: &Worker, id: RequestId, request: &Request, fault: &Fault) -> Response {
+    /// Answers a request that goes no further.
+    pub fn refuse(&self, worker: &Worker, client: IpAddr, request: &Request, fault: &Fault) -> Response {
+        self.refuse_unrouted(worker, self.next_id(), client, request, fault)
+    }
+
+    fn refuse_unrouted(
+        &self,
+        worker: &Worker,
+        id: RequestId,
+        client: IpAddr,
+        request: &Request,
+        fault: &Fault,
+    ) -> Response {
         let text = id.to_string();
         let mut told = Fields::new();
         let asked = self.cors(&self.plan()).map(|rules| rules.tell(request, &mut told));
@@ -140,7 +156,7 @@ impl Engine {
         response.fields.append(&told);
         response.fields.push(b"x-request-id", text.as_bytes());
         self.metrics.unrouted(response.status, fault.map(Fault::kind));
-        self.log.write(|line| unrouted_line(line, worker, &text, request, response.status, fault));
+        self.log.write(|line| unrouted_line(line, worker, &text, client, request, response.status, fault));
         response
     }
 

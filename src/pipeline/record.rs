@@ -1,5 +1,6 @@
 //! What is recorded of an exchange, once, at its very end: metrics into this worker's cells, a line into the access log.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use portolan_exchange::exchange::{Exchange, Place};
@@ -43,7 +44,7 @@ fn write_line(line: &mut Line<'_>, worker: &Worker, exchange: &Exchange, outcome
     if let Some(identity) = &exchange.identity {
         line.text("consumer", &identity.consumer);
     }
-    line.display("client", exchange.client);
+    line.display("client", exchange.client.address);
     line.number("status", u64::from(record.status));
     line.text("outcome", word(outcome));
     line.number("bytes_in", record.bytes.received.get());
@@ -70,6 +71,7 @@ pub fn unrouted_line(
     line: &mut Line<'_>,
     worker: &Worker,
     id: &str,
+    client: IpAddr,
     request: &Request,
     status: u16,
     fault: Option<&Fault>,
@@ -78,7 +80,7 @@ pub fn unrouted_line(
     line.text("request_id", id);
     line.text("method", request.method.as_str());
     line.text("path", shortened(request.target.path()));
-    line.display("client", request.peer.ip());
+    line.display("client", client);
     line.number("status", u64::from(status));
     line.text("outcome", word(fault.map_or(Outcome::Completed, |fault| Outcome::Faulted(fault.kind()))));
     if let Some(fault) = fault {

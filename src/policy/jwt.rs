@@ -144,7 +144,7 @@ impl TokenSource {
             }
         };
         // From here on it costs: who makes us verify in vain too often is not served, but for tokens that are known already.
-        let key = format!("jwt/{}/{}", self.settings.name, network(exchange.client));
+        let key = format!("jwt/{}/{}", self.settings.name, network(exchange.client.address));
         let failures = &self.failures;
         let quota = Quota { limit: failures.limit, every: failures.every, burst: failures.limit };
         let draw = Draw { key: &key, quota, cost: 1 };

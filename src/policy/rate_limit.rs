@@ -138,7 +138,7 @@ fn key(kind: &str, scope: &str, limit: &RateLimit, exchange: &Exchange) -> Strin
         (Per::Route, ..) => write!(key, "all"),
         (Per::Subscription, _, Some(subscription)) => write!(key, "subscription/{subscription}"),
         (Per::Consumer | Per::Subscription, Some(consumer), _) => write!(key, "consumer/{consumer}"),
-        _ => write!(key, "address/{}", network(exchange.client)),
+        _ => write!(key, "address/{}", network(exchange.client.address)),
     };
     key
 }

@@ -8,12 +8,13 @@ mod line;
 mod tests;
 
 use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use portolan_config::snapshot::{Believed, HostSent, Told};
+use portolan_config::snapshot::{HostSent, Told};
+use portolan_exchange::client::{Client, Scheme, Trust};
 use portolan_exchange::{Fields, Request, Version};
 
-use crate::edge::client::{Client, Connection, PROXIES, Peer, Scheme, elements, from_the_right};
+use crate::edge::client::{PROXIES, elements, from_the_right};
 use line::Line;
 
 /// How an upstream is spoken to.
@@ -63,14 +64,6 @@ pub fn tell(request: &mut Request, client: &Client, to: &To<'_>) {
     fields.push(b"via", via.as_bytes());
 }
 
-/// Tells the upstream of a client without a proxy, as [`tell`] does, but for the port.
-pub fn forward(request: &mut Request, client: IpAddr, endpoint: &str) {
-    let (peer, peer_is) = (SocketAddr::new(client.to_canonical(), 0), Peer::Untrusted);
-    let connection = Connection { peer, peer_is, scheme: Scheme::Http, port: 0 };
-    let to = To { endpoint, host: HostSent::Endpoint, forwarded: Told::XForwarded };
-    tell(request, &connection.alone(), &to);
-}
-
 /// What a client may claim about itself, in whatever spelling: a server that hands fields to programs as variables takes `_` for `-`.
 fn is_claim(name: &[u8]) -> bool {
     let claims = name.len() > 12 && name[..12].eq_ignore_ascii_case(b"x-forwarded-");
@@ -80,26 +73,23 @@ fn is_claim(name: &[u8]) -> bool {
 /// The way from the client to us: what the peer vouches for, then the peer itself.
 fn x_forwarded_for(fields: &Fields, client: &Client) -> Line {
     let mut list = Line::new();
-    let peer = client.connection.peer.ip();
-    match client.connection.peer_is {
-        Peer::Trusted(Believed::XForwarded) => {
-            let mut entries = [&b""[..]; PROXIES];
-            let told = client.told.min(PROXIES);
-            for (place, entry) in entries[..told].iter_mut().rev().zip(from_the_right(fields, "x-forwarded-for")) {
-                *place = entry;
-            }
-            for entry in &entries[..told] {
-                list.separate(b", ");
-                list.push(entry);
-            }
+    if client.told > 0 && client.connection.trust == Trust::XForwarded {
+        let mut entries = [&b""[..]; PROXIES];
+        let told = client.told.min(PROXIES);
+        for (place, entry) in entries[..told].iter_mut().rev().zip(from_the_right(fields, "x-forwarded-for")) {
+            *place = entry;
         }
-        Peer::Trusted(Believed::Rfc7239) if client.told > 0 => {
-            let _ = write!(list, "{}", client.address);
+        for entry in entries[..told].iter().filter(|entry| !entry.is_empty()) {
+            list.separate(b", ");
+            list.push(entry);
         }
-        Peer::Trusted(_) | Peer::Untrusted => {}
+    }
+    // Told otherwise, or the list has not come this far: of a batch's element, or of one whose policies took it away.
+    if client.told > 0 && list.as_bytes().is_empty() {
+        let _ = write!(list, "{}", client.address);
     }
     list.separate(b", ");
-    let _ = write!(list, "{peer}");
+    let _ = write!(list, "{}", client.connection.peer.ip());
     list
 }
 
@@ -121,18 +111,15 @@ fn tell_x_forwarded(fields: &mut Fields, client: &Client, asked: &str, list: &Li
 fn forwarded(fields: &Fields, client: &Client, asked: &str) -> Line {
     let mut list = Line::new();
     let connection = &client.connection;
-    match connection.peer_is {
-        Peer::Trusted(Believed::Rfc7239) => {
-            let all = || elements(fields).filter_map(Result::ok);
-            for element in all().skip(all().count().saturating_sub(client.told)) {
-                list.separate(b", ");
-                list.push(element.text);
-            }
+    if client.told > 0 && connection.trust == Trust::Rfc7239 {
+        let all = || elements(fields).filter_map(Result::ok);
+        for element in all().skip(all().count().saturating_sub(client.told)) {
+            list.separate(b", ");
+            list.push(element.text);
         }
-        Peer::Trusted(Believed::XForwarded) if client.told > 0 => {
-            element(&mut list, client.address, client.scheme, client.host.as_deref().unwrap_or_default());
-        }
-        Peer::Trusted(_) | Peer::Untrusted => {}
+    }
+    if client.told > 0 && list.as_bytes().is_empty() {
+        element(&mut list, client.address, client.scheme, client.host.as_deref().unwrap_or_default());
     }
     // A peer that tells what was asked for, and by nobody, tells it of its own.
     let (scheme, host) = match client.told {

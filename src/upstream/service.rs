@@ -24,6 +24,7 @@ use super::pool::{Pools, Seat, Waiting};
 use super::returning::{Return, Returning};
 use super::upload::Upload;
 use super::{hop, through};
+use crate::edge::admission::Account;
 use crate::wire::{Link, Turn, Upgrades, strip_hop};
 
 /// A service behind the gateway. Lives as long as its settings do not change: reloads do not touch it.
@@ -128,7 +129,9 @@ impl Service {
         // The only protocol that is passed through: whatever else a client would like to speak, the service is not asked.
         request.upgrade = request.upgrade.take().filter(|upgrade| upgrade.protocol() == "websocket");
         strip_hop(&mut request.fields, Upgrades::Strip);
-        hop::forward(request, exchange.client, &endpoint.authority);
+        let to =
+            hop::To { endpoint: &endpoint.authority, host: self.settings.host, forwarded: self.settings.forwarded };
+        hop::tell(request, &exchange.client, &to);
         request.fields.remove("x-request-id");
         request.fields.push(b"x-request-id", &exchange.id.digits());
         if request.upgrade.is_some() {
@@ -252,8 +255,16 @@ impl Service {
     async fn connect(&self, worker: &Rc<Worker>, endpoint: &Endpoint, deadline: Moment) -> Result<Rc<Link>, Fault> {
         let limit = worker.clock.now().after(self.settings.timeouts.connect).min(deadline);
         let connecting = connect(&endpoint.host, endpoint.port);
+        let file = Account::of(worker).admission().file().map_err(|refused| {
+            let fault = Fault::new(FaultKind::Overloaded, "the gateway has no room for another connection now");
+            fault.because(refused).retry_after(Duration::from_secs(1))
+        })?;
         match worker.clock.until(limit, connecting).await {
-            Ok(Ok(stream)) => Ok(Link::new(stream, &Turn::of(worker))),
+            Ok(Ok(stream)) => {
+                let link = Link::new(stream, &Turn::of(worker));
+                link.keep(file);
+                Ok(link)
+            }
             Ok(Err(error)) => Err(self.unreachable(endpoint, error)),
             Err(_) => Err(self.unreachable(endpoint, "no connection within its time")),
         }

@@ -2,9 +2,12 @@
 //!
 //! An idle connection holds none, and the one that is taken next is still in the processor's cache.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use bytes::Bytes;
+
+use crate::edge::admission::{Admission, Memory};
 
 /// Bytes of a receive buffer: four of them hold what a client usually gets of a large body in one turn, and one system call
 /// fills it.
@@ -13,23 +16,62 @@ pub const SIZE: usize = 64 * 1024;
 const KEPT: usize = 32;
 
 thread_local! {
-    static IDLE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static IDLE: RefCell<Vec<Room>> = const { RefCell::new(Vec::new()) };
     static HEADS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    // Threads that take no buffers keep none of those that end on them.
+    static KEEPS: Cell<usize> = const { Cell::new(0) };
+    static ADMISSION: RefCell<Option<Arc<Admission>>> = const { RefCell::new(None) };
+}
+
+/// Says whose memory the buffers of this thread are, which is one of so many workers: it is charged for as long as they are, the
+/// kept ones included, so that taking one costs nothing. Those are a sixteenth of the budget at most.
+pub fn of_worker(admission: &Arc<Admission>, workers: usize) {
+    let keeps = admission.memory().limit / 16 / workers.max(1) / SIZE;
+    KEEPS.set(keeps.clamp(1, KEPT));
+    ADMISSION.set(Some(admission.clone()));
+    IDLE.take();
 }
 
 /// A receive buffer. Dropping it gives it back.
-pub struct Buffer(Vec<u8>);
+pub struct Buffer(Room);
+
+/// Bytes, and what they are charged to.
+#[derive(Default)]
+struct Room {
+    bytes: Vec<u8>,
+    charged: Option<Memory>,
+}
+
+impl Room {
+    fn new(bytes: Vec<u8>) -> Self {
+        let charged = ADMISSION.with_borrow(|admission| Some(admission.as_ref()?.memory_for(bytes.len())));
+        Self { bytes, charged }
+    }
+}
 
 impl Buffer {
     /// The buffer used last on this thread, or a new one of [`SIZE`] bytes. What stands in it is nobody's.
     pub fn take() -> Self {
         let kept = IDLE.with_borrow_mut(Vec::pop);
-        Self(kept.unwrap_or_else(|| vec![0; SIZE]))
+        Self(kept.unwrap_or_else(|| Room::new(vec![0; SIZE])))
+    }
+
+    /// A buffer of these bytes and no more.
+    pub fn holding(bytes: &[u8]) -> Self {
+        Self(Room::new(bytes.to_vec()))
     }
 
     /// All of it, for reading into.
-    pub fn room(&mut self) -> &mut Vec<u8> {
-        &mut self.0
+    pub fn room(&mut self) -> &mut [u8] {
+        &mut self.0.bytes
+    }
+
+    /// Makes it this long.
+    pub fn grow(&mut self, len: usize) {
+        self.0.bytes.resize(len, 0);
+        if let Some(charged) = &mut self.0.charged {
+            charged.grow(len);
+        }
     }
 
     /// The first `len` bytes as shared bytes; the buffer is given back with the last of their holders.
@@ -41,22 +83,22 @@ impl Buffer {
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.0.bytes
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
         // One that had to grow, or was shared away, is not kept.
-        if self.0.len() != SIZE {
+        if self.0.bytes.len() != SIZE {
             return;
         }
-        let buffer = std::mem::take(&mut self.0);
+        let room = std::mem::take(&mut self.0);
         // A thread that ends has nobody to keep it for.
         let _ = IDLE.try_with(|idle| {
             let mut idle = idle.borrow_mut();
-            if idle.len() < KEPT {
-                idle.push(buffer);
+            if idle.len() < KEEPS.get() {
+                idle.push(room);
             }
         });
     }
@@ -82,9 +124,18 @@ pub fn give_back(mut head: Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edge::admission::Budget;
+
+    /// A worker alone, with this budget of memory.
+    fn worker(memory: usize) -> Arc<Admission> {
+        let admission = Admission::new(Budget { memory, files: 1 }, 1);
+        of_worker(&admission, 1);
+        admission
+    }
 
     #[test]
     fn the_buffer_given_back_last_is_taken_first() {
+        worker(1 << 30);
         let (mut first, second) = (Buffer::take(), Buffer::take());
         first.room()[0] = 7;
         drop(second);
@@ -94,6 +145,7 @@ mod tests {
 
     #[test]
     fn shared_bytes_keep_their_buffer_until_the_last_holder_is_gone() {
+        worker(1 << 30);
         let mut buffer = Buffer::take();
         buffer.room()[..3].copy_from_slice(b"abc");
         let shared = buffer.share(3);
@@ -103,5 +155,23 @@ mod tests {
         assert_eq!(rest, "bc");
         drop(rest);
         assert_eq!(Buffer::take().as_ref()[..3], *b"abc");
+    }
+
+    #[test]
+    fn buffers_are_charged_as_long_as_they_are_and_wherever_they_end() {
+        // One in sixteen is kept.
+        let admission = worker(32 * SIZE);
+        let buffers: Vec<_> = (0..10).map(|_| Buffer::take()).collect();
+        let mut other = Buffer::holding(b"abc");
+        assert_eq!(admission.memory().used, 10 * SIZE + 3);
+        other.grow(1_000);
+        assert_eq!(admission.memory().used, 10 * SIZE + 1_000);
+        drop((buffers, other));
+        assert_eq!(admission.memory().used, 2 * SIZE);
+        let (first, second) = (Buffer::take(), Buffer::take());
+        assert_eq!(admission.memory().used, 2 * SIZE);
+        let shared = [first.share(10), second.share(10)];
+        std::thread::spawn(move || drop(shared)).join().unwrap();
+        assert_eq!(admission.memory().used, 0);
     }
 }

@@ -24,7 +24,7 @@ enum Held {
     /// A buffer of the worker's, while bytes arrive.
     Hot(Buffer),
     /// Bytes that wait for the rest of their message, in a buffer of their own size.
-    Cold(Vec<u8>),
+    Cold(Buffer),
     /// Bytes behind pieces that were given away.
     Shared(Bytes),
 }
@@ -34,8 +34,7 @@ impl Inflow {
     pub fn bytes(&self) -> &[u8] {
         match &self.held {
             Held::Nothing => &[],
-            Held::Hot(buffer) => &buffer.as_ref()[self.start..self.end],
-            Held::Cold(bytes) => &bytes[self.start..self.end],
+            Held::Hot(buffer) | Held::Cold(buffer) => &buffer.as_ref()[self.start..self.end],
             Held::Shared(bytes) => &bytes[self.start..self.end],
         }
     }
@@ -69,8 +68,7 @@ impl Inflow {
     fn share(&mut self) -> Bytes {
         let whole = match std::mem::take(&mut self.held) {
             Held::Nothing => Bytes::new(),
-            Held::Hot(buffer) => buffer.share(self.end),
-            Held::Cold(bytes) => Bytes::from(bytes),
+            Held::Hot(buffer) | Held::Cold(buffer) => buffer.share(self.end),
             Held::Shared(bytes) => bytes,
         };
         let here = whole.slice(self.start..self.end);
@@ -106,7 +104,8 @@ impl Inflow {
                     room.copy_within(self.start..self.end, 0);
                 } else {
                     // A head longer than a buffer; its limit bounds it.
-                    room.resize(room.len() * 2, 0);
+                    let len = room.len() * 2;
+                    buffer.grow(len);
                 }
             }
             Held::Nothing => self.held = Held::Hot(Buffer::take()),
@@ -114,7 +113,7 @@ impl Inflow {
                 let mut buffer = Buffer::take();
                 let len = self.len();
                 if len >= SIZE {
-                    buffer.room().resize(len * 2, 0);
+                    buffer.grow(len * 2);
                 }
                 buffer.room()[..len].copy_from_slice(self.bytes());
                 self.held = Held::Hot(buffer);
@@ -126,7 +125,7 @@ impl Inflow {
     /// Gives the buffer back while nothing arrives; what is here waits in one of its own size.
     pub fn cool(&mut self) {
         if let Held::Hot(_) = self.held {
-            self.held = Held::Cold(self.bytes().to_vec());
+            self.held = Held::Cold(Buffer::holding(self.bytes()));
             (self.start, self.end) = (0, self.end - self.start);
         }
     }

@@ -17,6 +17,7 @@ use super::alarms::{Alarm, remember};
 use super::buffers;
 use super::inflow::Inflow;
 use super::turn::Turn;
+use crate::edge::admission::File;
 
 /// What may wait to be sent before whoever makes more of it waits, too.
 pub const HIGH_WATER: usize = 128 * 1024;
@@ -30,6 +31,8 @@ pub struct Link {
     watcher: RefCell<Option<Waker>>,
     watched: Cell<Watched>,
     turn: Rc<Turn>,
+    // What it takes of the process's files, where nobody else has it.
+    file: Cell<Option<File>>,
     /// Until when something must have arrived.
     pub reading: Alarm,
     /// Until when something must have been taken.
@@ -98,7 +101,13 @@ impl Link {
             reading: turn.alarms().alarm(),
             writing: turn.alarms().alarm(),
             turn: turn.clone(),
+            file: Cell::new(None),
         })
+    }
+
+    /// Keeps its place among the open files for as long as it lives.
+    pub fn keep(&self, file: File) {
+        self.file.set(Some(file));
     }
 
     /// What was received and not taken.

@@ -40,6 +40,7 @@ fn a_query_goes_on_byte_for_byte_and_its_answer_comes_back_so() {
         ("via", "1.1 portolan"),
         ("x-forwarded-for", "127.0.0.1"),
         ("x-forwarded-host", &gateway.address().to_string()),
+        ("x-forwarded-port", &gateway.address().port().to_string()),
         ("x-forwarded-proto", "http"),
         ("x-request-id", &answer.header("x-request-id").unwrap()),
     ];

@@ -32,6 +32,7 @@ fn an_upstream_sees_the_request_as_it_was_written_and_who_sent_it() {
         ("via", "1.1 portolan"),
         ("x-forwarded-for", "127.0.0.1"),
         ("x-forwarded-host", "shop.example"),
+        ("x-forwarded-port", &gateway.address().port().to_string()),
         ("x-forwarded-proto", "http"),
         ("x-twice", "1"),
         ("x-twice", "2"),

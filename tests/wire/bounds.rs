@@ -33,7 +33,6 @@ fn beyond_the_connections_of_a_listener_the_next_one_waits_for_another_to_end() 
 }
 
 #[test]
-#[ignore = "wire: connections are not counted by address yet"]
 fn beyond_the_connections_of_an_address_the_next_one_is_closed_at_once() {
     let upstream = naming();
     let gateway = listening("max_connections_per_address: 2", &upstream.url());
@@ -115,7 +114,6 @@ fn a_call_that_waits_too_long_for_its_turn_is_told_to_come_again() {
 }
 
 #[test]
-#[ignore = "wire: the bounds of src/edge are not asked by the listener yet"]
 fn near_the_end_of_its_files_it_sheds_logs_once_and_recovers() {
     let upstream = naming();
     let folder = tempfile::tempdir().unwrap();
@@ -157,7 +155,6 @@ fn near_the_end_of_its_files_it_sheds_logs_once_and_recovers() {
 }
 
 #[test]
-#[ignore = "wire: the bounds of src/edge are not asked by the listener yet"]
 fn near_the_end_of_its_memory_it_sheds_and_recovers() {
     const BODY: usize = 4 << 20;
     let upstream = naming();

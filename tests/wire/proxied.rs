@@ -29,7 +29,6 @@ fn claiming(claims: &str) -> String {
 }
 
 #[test]
-#[ignore = "wire: what proxies say is read by src/edge and not asked by the listener yet"]
 fn a_client_is_not_believed_whatever_it_says_and_whichever_way() {
     let upstream = echo();
     let gateway = listening("trusted_proxies: [ 10.0.0.0/8 ]", &upstream.url());
@@ -54,7 +53,6 @@ fn a_client_is_not_believed_whatever_it_says_and_whichever_way() {
 }
 
 #[test]
-#[ignore = "wire: what proxies say is read by src/edge and not asked by the listener yet"]
 fn of_a_trusted_proxys_list_the_first_untrusted_address_from_the_right_is_the_client() {
     let upstream = echo();
     let gateway = listening("trusted_proxies: [ 127.0.0.0/8, 10.0.0.0/8 ]", &upstream.url());
@@ -70,7 +68,6 @@ fn of_a_trusted_proxys_list_the_first_untrusted_address_from_the_right_is_the_cl
 }
 
 #[test]
-#[ignore = "wire: what proxies say is read by src/edge and not asked by the listener yet"]
 fn forwarded_is_read_and_written_where_that_is_wanted() {
     let upstream = echo();
     let gateway = with_listener(
@@ -97,7 +94,6 @@ const V1: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n";
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\x12\x67\x01\xbb";
 
 #[test]
-#[ignore = "wire: what proxies say is read by src/edge and not asked by the listener yet"]
 fn a_proxy_header_of_either_version_tells_the_client_for_all_requests_of_its_connection() {
     let upstream = echo();
     let gateway = listening("trusted_proxies: [ 127.0.0.1 ], proxy_protocol: accept", &upstream.url());
@@ -121,7 +117,6 @@ fn a_proxy_header_of_either_version_tells_the_client_for_all_requests_of_its_con
 }
 
 #[test]
-#[ignore = "wire: what proxies say is read by src/edge and not asked by the listener yet"]
 fn where_a_proxy_header_is_required_nobody_is_served_without_a_sound_one() {
     let upstream = echo();
     let gateway = listening("trusted_proxies: [ 127.0.0.1 ], proxy_protocol: require", &upstream.url());
@@ -144,7 +139,6 @@ fn where_a_proxy_header_is_required_nobody_is_served_without_a_sound_one() {
 }
 
 #[test]
-#[ignore = "wire: what proxies say is read by src/edge and not asked by the listener yet"]
 fn a_proxy_header_of_one_who_is_not_trusted_is_no_request() {
     let upstream = echo();
     let gateway = listening("trusted_proxies: [ 10.0.0.0/8 ], proxy_protocol: accept", &upstream.url());
@@ -156,7 +150,6 @@ fn a_proxy_header_of_one_who_is_not_trusted_is_no_request() {
 }
 
 #[test]
-#[ignore = "wire: what proxies say is read by src/edge and not asked by the listener yet"]
 fn a_proxy_header_that_does_not_end_has_the_time_of_a_head() {
     let upstream = echo();
     let gateway =

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use portolan::edge::client::{Connection, PROXIES, Scheme};
+use portolan::edge::client::{self, Connection, PROXIES, Scheme};
 use portolan::edge::proxy_protocol::{Broken, LONGEST, Origin, read};
 use portolan_config::snapshot::{Believed, Cidr, Listener};
 use portolan_exchange::{Fields, fields};
@@ -115,10 +115,10 @@ fn client(input: &[u8]) -> Signature {
     listener.trusted_proxies = vec![Cidr::new([10, 0, 0, 0].into(), 8), Cidr::new(documentation, 32)];
     listener.forwarded = [Believed::XForwarded, Believed::Rfc7239, Believed::Off][usize::from(mode >> 1) % 3];
     let peer = IpAddr::from(if mode & 1 == 0 { [10, 0, 0, 1] } else { [192, 0, 2, 9] });
-    let connection = Connection::new(&listener, SocketAddr::new(peer, 1), 80, Scheme::Http, None);
+    let connection = client::connection(&listener, SocketAddr::new(peer, 1), 80, Scheme::Http, None);
 
     let list = received(lines);
-    let Ok(found) = connection.client(&listener, &list) else {
+    let Ok(found) = client::of(&connection, &listener, &list) else {
         assert_eq!(
             (listener.forwarded, mode & 1),
             (Believed::Rfc7239, 0),
@@ -189,7 +189,7 @@ fn behind_a_claim(connection: &Connection, listener: &Listener, list: &Fields) {
         let mut with_own = list.clone();
         with_own.push(name.as_bytes(), value.as_bytes());
         let believed = listener.forwarded == if name == "forwarded" { Believed::Rfc7239 } else { Believed::XForwarded };
-        if let Ok(found) = connection.client(listener, &with_own)
+        if let Ok(found) = client::of(connection, listener, &with_own)
             && believed
             && listener.trusts(connection.peer.ip())
         {

@@ -265,7 +265,7 @@ impl Session {
         }
         request.upgrade = Some(Box::new(Wish));
         let mut parent = contract::exchange(contract::route(inbound(MAX_BODY), outbound), request);
-        parent.client = [192, 0, 2, 7].into();
+        parent.client.address = [192, 0, 2, 7].into();
         let (consumer, credential) = ("acme".into(), "k1".into());
         parent.identity = Some(Arc::new(Identity {
             consumer,

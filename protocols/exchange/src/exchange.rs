@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use crate::fault::FaultKind;
 use crate::identity::Credential;
 use crate::protocol::Interim;
 use crate::value::Payload;
-use crate::{Fields, Identity, Moment, Operation, Request, Route, Subscription};
+use crate::{Client, Fields, Identity, Moment, Operation, Request, Route, Subscription};
 
 /// A request's id: 128 bits, shown as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,8 +55,8 @@ pub struct Exchange {
     pub deadline: Moment,
     /// Where it goes. A route opens the exchange, so there always is one.
     pub route: Arc<Route>,
-    /// The client's address, as far as trusted proxies say it.
-    pub client: IpAddr,
+    /// Who asks, as far as trusted proxies tell it; nobody, until whoever received the request has said.
+    pub client: Client,
     /// The request. A child has one of its own, without content.
     pub request: Request,
     /// What the route's path template matched, percent-encoded, in order.
@@ -149,9 +148,7 @@ pub struct Lineage {
     /// Its route.
     pub route: Arc<Route>,
     /// Its client.
-    pub client: IpAddr,
-    /// The other end of its connection.
-    pub peer: std::net::SocketAddr,
+    pub client: Client,
     /// Its identity. A session whose credentials change gives its children the new one.
     pub identity: Option<Arc<Identity>>,
 }
@@ -163,7 +160,7 @@ impl Exchange {
             id,
             started,
             deadline: started.after(route.deadline),
-            client: request.peer.ip(),
+            client: Client::default(),
             route,
             request,
             path_parameters: Vec::new(),
@@ -184,13 +181,7 @@ impl Exchange {
 
     /// What its children take over.
     pub fn lineage(&self) -> Lineage {
-        Lineage {
-            id: self.id,
-            route: self.route.clone(),
-            client: self.client,
-            peer: self.request.peer,
-            identity: self.identity.clone(),
-        }
+        Lineage { id: self.id, route: self.route.clone(), client: self.client.clone(), identity: self.identity.clone() }
     }
 
     /// A child for one operation, to be run by [`crate::Worker::run`]; it shares the deadline of this exchange.
@@ -215,10 +206,9 @@ impl Exchange {
 impl Lineage {
     /// A child for one operation, with a deadline of its own.
     pub fn child(&self, operation: Arc<Operation>, now: Moment) -> Exchange {
-        let mut request = Request::new(crate::Method::Post, crate::Target::new("/"));
-        request.peer = self.peer;
+        let request = Request::new(crate::Method::Post, crate::Target::new("/"));
         let mut child = Exchange::new(self.id, self.route.clone(), request, now);
-        child.client = self.client;
+        child.client = self.client.clone();
         child.identity = self.identity.clone();
         child.operation = Some(operation);
         child.place = Place::Child;

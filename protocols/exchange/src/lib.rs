@@ -4,6 +4,7 @@
 //! [`protocol`] (the traits by which the rest meet), [`worker`] (what is per core).
 
 pub mod body;
+pub mod client;
 pub mod clock;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
@@ -24,6 +25,7 @@ pub mod value;
 pub mod worker;
 
 pub use body::{Body, BodyError, BodyStream, Frame, Size};
+pub use client::Client;
 pub use clock::{Clock, Moment};
 pub use exchange::Exchange;
 pub use fault::{Class, Fault, FaultKind};

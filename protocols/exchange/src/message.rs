@@ -1,7 +1,6 @@
 //! Requests and responses as they stand between the wires: heads of ours, bodies of ours.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use crate::upgrade::{Tunnel, Upgrading};
 use crate::{Body, Fields};
@@ -143,8 +142,6 @@ pub struct Request {
     pub fields: Fields,
     /// Its content.
     pub body: Body,
-    /// The other end of the connection.
-    pub peer: SocketAddr,
     /// There when the client asked for another protocol on this connection.
     pub upgrade: Option<Box<dyn Upgrading>>,
 }
@@ -159,7 +156,6 @@ impl Request {
             version: Version::Http11,
             fields: Fields::new(),
             body: Body::Empty,
-            peer: SocketAddr::from(([0, 0, 0, 0], 0)),
             upgrade: None,
         }
     }

@@ -57,7 +57,6 @@ impl Outbound for GraphQlOutbound {
             request.fields = exchange.request.fields.clone();
             request.authority = exchange.request.authority.clone();
             request.version = exchange.request.version;
-            request.peer = exchange.request.peer;
             request.body = match &mut exchange.request.body {
                 Body::Empty => Body::Empty,
                 Body::Whole(bytes) => Body::Whole(bytes.clone()),

@@ -111,7 +111,6 @@ impl StoredOutbound {
         request.fields.push(b"accept", b"application/graphql-response+json, application/json;q=0.9");
         request.authority = exchange.request.authority.clone();
         request.version = exchange.request.version;
-        request.peer = exchange.request.peer;
         request.body = Body::whole(encode(&Value::Map(members)));
         request
     }

@@ -129,7 +129,7 @@ fn a_call_to_a_graphql_service_ends_with_its_deadline() {
 fn the_elements_of_a_batch_are_of_its_exchange() {
     let batch = r#"[{"query":"{ echo }"},7,{"query":"{ echo(value: 1) }"}]"#;
     let mut exchange = asking(MAX_BODY, Body::whole(batch));
-    exchange.client = [192, 0, 2, 7].into();
+    exchange.client.address = [192, 0, 2, 7].into();
     let (consumer, credential) = ("acme".into(), "k1".into());
     exchange.identity =
         Some(Arc::new(Identity { consumer, source: "keys".into(), credential, expires: None, scopes: Arc::default() }));

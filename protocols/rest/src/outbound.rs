@@ -69,7 +69,6 @@ impl Outbound for HttpOutbound {
             version: received.version,
             fields: std::mem::take(&mut received.fields),
             body: std::mem::take(&mut received.body),
-            peer: received.peer,
             upgrade: received.upgrade.take(),
         };
         Box::pin(async move { self.upstream.send(worker, exchange, request).await.map(Reply::through) })

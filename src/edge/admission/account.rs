@@ -1,10 +1,13 @@
-//! One worker's account of the memory budget: charged for every buffer, settled with the shared count a slice at a time.
+//! What is charged to the memory budget: by one worker's account, settled with the shared count a slice at a time, or at once
+//! where it is held for long or may end on any thread.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::Admission;
+use portolan_exchange::Worker;
+
+use super::{Admission, Budget};
 
 /// The largest slice: some small requests, or one large buffer.
 const SLICE: usize = 64 * 1024;
@@ -29,6 +32,12 @@ struct Books {
 impl Account {
     pub(super) fn new(admission: Arc<Admission>, slice: usize) -> Self {
         Self(Rc::new(Books { admission, slice, used: Cell::new(0), taken: Cell::new(0) }))
+    }
+
+    /// The account that this worker was given; without one it has no bounds.
+    pub fn of(worker: &Worker) -> Rc<Self> {
+        let boundless = Budget { memory: usize::MAX, files: usize::MAX };
+        worker.local(|| Admission::new(boundless, 1).account())
     }
 
     /// Charges bytes that are held from now on. Never refuses: what was begun is brought to its end, and nothing new begins while
@@ -112,5 +121,33 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.set(0);
+    }
+}
+
+/// Bytes charged to the shared count at once; dropping it, on any thread, gives them back.
+#[derive(Debug)]
+pub struct Memory {
+    admission: Arc<Admission>,
+    bytes: usize,
+}
+
+impl Memory {
+    pub(super) fn take(admission: Arc<Admission>, bytes: usize) -> Self {
+        admission.memory.take(bytes);
+        Self { admission, bytes }
+    }
+
+    /// Says that more bytes are held now.
+    pub fn grow(&mut self, bytes: usize) {
+        if let Some(more) = bytes.checked_sub(self.bytes) {
+            self.admission.memory.take(more);
+            self.bytes = bytes;
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.admission.memory.give(self.bytes);
     }
 }

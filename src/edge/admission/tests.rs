@@ -122,6 +122,17 @@ fn near_the_end_of_the_memory_requests_are_shed_and_what_is_held_may_grow() {
 const SLICES: usize = 2 * 64 * 1024;
 
 #[test]
+fn memory_may_end_on_another_thread_than_it_was_taken_on() {
+    let admission = budget(100 << 20, 100);
+    let mut held = admission.memory_for(1_000);
+    held.grow(3_000);
+    held.grow(2_000);
+    assert_eq!(admission.memory().used, 3_000);
+    std::thread::spawn(move || drop(held)).join().unwrap();
+    assert_eq!(admission.memory().used, 0);
+}
+
+#[test]
 fn a_budget_can_be_changed_while_it_is_used() {
     let admission = budget(100 << 20, 100);
     let account = admission.account();

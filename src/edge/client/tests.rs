@@ -1,5 +1,7 @@
 //! Chains of proxies, told truly, falsely and brokenly.
 
+use std::net::IpAddr;
+
 use portolan_config::snapshot::Cidr;
 use proptest::prelude::*;
 
@@ -24,8 +26,8 @@ fn fields(list: &[(&str, &str)]) -> Fields {
 /// Who asks on a connection of this peer.
 fn asks(peer: &str, believed: Believed, list: &[(&str, &str)]) -> Result<Client, Malformed> {
     let listener = listener(believed);
-    let connection = Connection::new(&listener, SocketAddr::new(peer.parse().unwrap(), 4711), 8080, Scheme::Http, None);
-    connection.client(&listener, &fields(list))
+    let connection = connection(&listener, SocketAddr::new(peer.parse().unwrap(), 4711), 8080, Scheme::Http, None);
+    of(&connection, &listener, &fields(list))
 }
 
 fn address(peer: &str, believed: Believed, list: &[(&str, &str)]) -> Option<String> {
@@ -180,23 +182,18 @@ fn a_proxy_header_names_the_peer_and_what_it_spoke() {
     let balancer: SocketAddr = "[::ffff:10.0.0.1]:5000".parse().unwrap();
     let told = |origin, transport| {
         let header = ProxyHeader { origin, transport };
-        Connection::new(&listener, balancer, 8080, Scheme::Http, Some(&header))
+        connection(&listener, balancer, 8080, Scheme::Http, Some(&header))
     };
     let from = |source: &str| Origin::Client {
         source: source.parse().unwrap(),
         destination: "198.51.100.1:443".parse().unwrap(),
     };
-    let connection =
-        |peer: &str, peer_is, scheme, port| Connection { peer: peer.parse().unwrap(), peer_is, scheme, port };
-    let believed = Peer::Trusted(Believed::XForwarded);
-    assert_eq!(
-        told(from("192.0.2.7:1"), Transport::Tls),
-        connection("192.0.2.7:1", Peer::Untrusted, Scheme::Https, 443)
-    );
+    let known = |peer: &str, trust, scheme, port| Connection { peer: peer.parse().unwrap(), trust, scheme, port };
+    assert_eq!(told(from("192.0.2.7:1"), Transport::Tls), known("192.0.2.7:1", Trust::Nothing, Scheme::Https, 443));
     // Behind the balancer another proxy that is trusted: what it says in a head is believed as well.
-    assert_eq!(told(from("10.9.9.9:1"), Transport::Unknown), connection("10.9.9.9:1", believed, Scheme::Http, 443));
+    assert_eq!(told(from("10.9.9.9:1"), Transport::Unknown), known("10.9.9.9:1", Trust::XForwarded, Scheme::Http, 443));
     for origin in [Origin::Balancer, Origin::Unix] {
-        let own = connection("10.0.0.1:5000", believed, Scheme::Http, 8080);
+        let own = known("10.0.0.1:5000", Trust::XForwarded, Scheme::Http, 8080);
         assert_eq!(told(origin, Transport::Plain), own);
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use portolan_config::snapshot::HalfClose;
 use portolan_exchange::protocol::Interim;
-use portolan_exchange::{Body, BodyError, Fields, Frame, Method, Request, Response, Size, Version};
+use portolan_exchange::{Body, BodyError, Client as Asks, Fields, Frame, Method, Request, Response, Size, Version};
 use portolan_http1::{self as http1, CHUNK_END, Framing, Persistence};
 
 use super::body::{Arrival, Intake};
@@ -33,10 +33,10 @@ pub struct Answering<'a> {
 
 impl<'a> Answering<'a> {
     /// The answer to this request, and the request.
-    pub fn new(client: &'a Client<'a>, arrival: Arrival) -> (Self, Request) {
+    pub fn new(client: &'a Client<'a>, arrival: Arrival, asks: Asks) -> (Self, Request) {
         let Arrival { request, intake, counters, persistence } = arrival;
         let interim = Interims { link: client.link.clone(), version: request.version };
-        let arrived = Arrived { bytes: counters, queue: client.queued, interim: Some(Rc::new(interim)) };
+        let arrived = Arrived { client: asks, bytes: counters, queue: client.queued, interim: Some(Rc::new(interim)) };
         let answering = Self {
             client,
             intake,

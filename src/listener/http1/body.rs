@@ -4,14 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
-use portolan_config::snapshot::{ExpectContinue, Listener as Settings};
-use portolan_exchange::{Body, BodyError, BodyStream, Frame, Moment, Request, Size, exchange, upgrade};
+use portolan_config::snapshot::ExpectContinue;
+use portolan_exchange::{Body, BodyError, BodyStream, Frame, Request, Size, exchange, upgrade};
 use portolan_http1::{CONTINUE, Decoder, Framing, Limits, Persistence, Piece, RequestHead};
 
 use super::{Client, Door};
+use crate::edge::pace::Pace;
 use crate::wire::{Link, Upgrades, buffers, strip_hop};
 
 /// A request that arrived, and what is still to come of it.
@@ -36,9 +36,7 @@ pub struct Intake {
     awaits_continue: Cell<bool>,
     dropped: Cell<bool>,
     failed: Cell<bool>,
-    // Since when it waits for the client, and for how long it has in all before that.
-    waits_since: Cell<Option<Moment>>,
-    waited: Cell<Duration>,
+    pace: Cell<Pace>,
 }
 
 impl Arrival {
@@ -73,7 +71,7 @@ impl Arrival {
                 (Body::stream(Received { intake: intake.clone() }), Some(intake))
             }
         };
-        let request = Request { method, target, authority, version, fields, body, peer: client.peer, upgrade };
+        let request = Request { method, target, authority, version, fields, body, upgrade };
         Self { request, intake, counters, persistence }
     }
 }
@@ -102,8 +100,7 @@ impl Intake {
             awaits_continue: Cell::new(awaits_continue),
             dropped: Cell::new(false),
             failed: Cell::new(false),
-            waits_since: Cell::new(None),
-            waited: Cell::new(Duration::ZERO),
+            pace: Cell::new(Pace::new()),
         })
     }
 
@@ -125,12 +122,12 @@ impl Intake {
     fn poll_frame(&self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         loop {
             if self.decoder.borrow().has_ended() {
-                self.arrives();
+                self.arrives(0);
                 return Poll::Ready(None);
             }
             match self.decode() {
                 Ok(Some(frame)) => {
-                    self.arrives();
+                    self.arrives(if let Frame::Data(data) = &frame { data.len() } else { 0 });
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Ok(None) => {}
@@ -194,17 +191,13 @@ impl Intake {
     }
 
     fn wait(&self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        let settings = &self.door.settings;
-        if self.waits_since.get().is_none() {
-            let now = self.door.worker.clock.now();
-            self.waits_since.set(Some(now));
-            let by_stall = now.after(settings.body_timeout);
-            // Only the time spent waiting for the client counts: a slow upstream is not its doing.
-            let by_rate = settings.min_body_rate.map(|rate| {
-                let earned = Duration::from_secs(self.counters.received.get() / rate.max(1) as u64);
-                now.after((Settings::BODY_GRACE + earned).saturating_sub(self.waited.get()))
-            });
-            self.link.reading.set(by_rate.map_or(by_stall, |by_rate| by_rate.min(by_stall)));
+        let mut pace = self.pace.get();
+        if !pace.is_waited_for() {
+            pace.waits(self.door.worker.clock.now());
+            self.pace.set(pace);
+            if let Some(until) = pace.until(&self.door.settings) {
+                self.link.reading.set(until);
+            }
         }
         self.link.inflow_mut().cool();
         if self.link.reading.poll(context).is_ready() {
@@ -213,15 +206,20 @@ impl Intake {
         Poll::Pending
     }
 
-    fn arrives(&self) {
-        if let Some(since) = self.waits_since.take() {
-            self.waited.set(self.waited.get() + self.door.worker.clock.now().since(since));
+    /// So many bytes are read, or nobody waits for any: what was waited for is over.
+    fn arrives(&self, bytes: usize) {
+        let mut pace = self.pace.get();
+        if pace.is_waited_for() {
+            pace.came(bytes, self.door.worker.clock.now());
             self.link.reading.clear();
+        } else {
+            pace.was_here(bytes);
         }
+        self.pace.set(pace);
     }
 
     fn fail(&self, error: BodyError) -> Poll<Option<Result<Frame, BodyError>>> {
-        self.arrives();
+        self.arrives(0);
         self.failed.set(true);
         Poll::Ready(Some(Err(error)))
     }
@@ -244,7 +242,7 @@ impl BodyStream for Received {
 
 impl Drop for Received {
     fn drop(&mut self) {
-        self.intake.arrives();
+        self.intake.arrives(0);
         self.intake.dropped.set(true);
     }
 }

@@ -6,57 +6,20 @@ mod head;
 mod linger;
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use portolan_config::snapshot::{self, Listener as Settings};
+use portolan_exchange::client::Connection;
 use portolan_exchange::upgrade::Tunnel;
-use portolan_exchange::{Fault, Worker};
-use portolan_http1::{self as http1, Limits, Refusal, RequestHead, RequestReader, Rules};
+use portolan_exchange::{Fault, Request};
+use portolan_http1::{Refusal, RequestHead, RequestReader};
 
-use crate::pipeline::Engine;
-use crate::wire::{Link, Pipe, Turn};
+use super::door::{Door, Refused};
+use crate::wire::{Link, Pipe};
 use answer::Answering;
 use body::Arrival;
-
-/// What all connections of a listener on one worker share.
-pub struct Door {
-    /// The worker.
-    pub worker: Rc<Worker>,
-    /// Answers requests.
-    pub engine: Rc<Engine>,
-    /// The listener's settings.
-    pub settings: Arc<Settings>,
-    /// Bounds of what is read.
-    pub limits: Limits,
-    /// What is refused by choice.
-    pub rules: Rules,
-    /// The worker's turn.
-    pub turn: Rc<Turn>,
-}
-
-impl Door {
-    /// The door of a listener on this worker.
-    pub fn new(worker: Rc<Worker>, engine: Rc<Engine>, settings: Arc<Settings>) -> Self {
-        let limits = Limits {
-            line: settings.max_request_line,
-            field: settings.max_header,
-            head: settings.max_head,
-            fields: settings.max_headers,
-            ..Limits::default()
-        };
-        let trace = match settings.trace {
-            snapshot::Trace::Refuse => http1::Trace::Refuse,
-            snapshot::Trace::Allow => http1::Trace::Allow,
-        };
-        let turn = Turn::of(&worker);
-        Self { worker, engine, settings, limits, rules: Rules { trace }, turn }
-    }
-}
 
 /// How a connection ended, as far as HTTP/1.1 is spoken on it.
 pub enum Ended {
@@ -82,15 +45,15 @@ enum After {
 struct Client<'a> {
     door: &'a Rc<Door>,
     link: &'a Rc<Link>,
-    peer: SocketAddr,
+    connection: Connection,
     served: u64,
     // How long the head at hand took to arrive.
     queued: Duration,
 }
 
 /// Serves a connection to its end. Dropping the future cancels what is under way on it.
-pub async fn serve(door: &Rc<Door>, link: &Rc<Link>, peer: SocketAddr) -> Ended {
-    let mut client = Client { door, link, peer, served: 0, queued: Duration::ZERO };
+pub async fn serve(door: &Rc<Door>, link: &Rc<Link>, connection: Connection) -> Ended {
+    let mut client = Client { door, link, connection, served: 0, queued: Duration::ZERO };
     let mut reader = RequestReader::new();
     loop {
         let after = match client.next(&mut reader).await {
@@ -121,8 +84,14 @@ pub async fn serve(door: &Rc<Door>, link: &Rc<Link>, peer: SocketAddr) -> Ended 
 impl Client<'_> {
     /// One request, from its head to the last byte of its answer.
     async fn exchange(&self, head: RequestHead) -> After {
+        // Before what a client lists in `Connection` is removed: that must not take away what a proxy says.
+        let asked = self.door.ask(&self.connection, &head.fields);
         let arrival = Arrival::new(self, head);
-        let (answering, request) = Answering::new(self, arrival);
+        let asks = match asked {
+            Ok(asks) => asks,
+            Err(refused) => return self.turn_away(&arrival.request, &refused).await,
+        };
+        let (answering, request) = Answering::new(self, arrival, asks);
         let served = {
             let mut serving = pin!(self.door.engine.serve(&self.door.worker, request, answering.arrived()));
             poll_fn(|context| {
@@ -142,7 +111,14 @@ impl Client<'_> {
 
     /// Answers what could not be read as a request; what follows on the connection could be read in more than one way.
     async fn refuse(&self, fault: &Fault) -> After {
-        let response = self.door.engine.refuse_unread(&self.door.worker, self.peer, fault);
+        let response = self.door.engine.refuse_unread(&self.door.worker, self.connection.peer.ip(), fault);
+        answer::send_refusal(self.link, response).await
+    }
+
+    /// Answers a request for which there is no room, or of which it is not clear whose it is. The connection goes with it: an idle
+    /// one takes room as well.
+    async fn turn_away(&self, request: &Request, refused: &Refused) -> After {
+        let response = self.door.engine.refuse(&self.door.worker, refused.address, request, &refused.fault);
         answer::send_refusal(self.link, response).await
     }
 }

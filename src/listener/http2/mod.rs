@@ -6,7 +6,6 @@ mod wire;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,13 +15,14 @@ use std::time::{Duration, Instant};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use portolan_config::snapshot::Listener as Settings;
-use portolan_exchange::{Clock, Worker};
+use portolan_exchange::client::Connection;
+use portolan_exchange::{Clock, FaultKind};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use super::door::Door;
 use crate::gateway::DRAIN;
-use crate::pipeline::{Arrived, Engine};
+use crate::pipeline::Arrived;
 use prefixed::Prefixed;
 use pulse::{Flat, Pulse};
 use wire::Outgoing;
@@ -34,20 +34,19 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end. `received` are the bytes by which it was known.
 pub async fn serve(
-    worker: Rc<Worker>,
-    engine: Rc<Engine>,
-    settings: &Arc<Settings>,
+    door: &Rc<Door>,
+    connection: Connection,
     stream: TcpStream,
     received: Vec<u8>,
-    peer: SocketAddr,
     stop: CancellationToken,
 ) {
-    let pulse = Pulse::new(worker.clock.clone(), settings.idle_timeout);
+    let settings = &door.settings;
+    let clock = door.worker.clock.clone();
+    let pulse = Pulse::new(clock.clone(), settings.idle_timeout);
     let stream = Prefixed::new(received, stream, pulse.clone());
-    let clock = worker.clock.clone();
     let service = service_fn({
-        let pulse = pulse.clone();
-        move |request| answer(worker.clone(), engine.clone(), peer, pulse.clone(), request)
+        let (door, pulse) = (door.clone(), pulse.clone());
+        move |request| answer(door.clone(), connection, pulse.clone(), request)
     });
     let mut builder = hyper::server::conn::http2::Builder::new(OnThisWorker);
     builder
@@ -63,7 +62,7 @@ pub async fn serve(
 /// which cancels what is under way on it.
 async fn drain<C, E>(
     mut connection: Pin<&mut C>,
-    tell: impl FnOnce(Pin<&mut C>),
+    tell: impl Fn(Pin<&mut C>),
     pulse: &Pulse,
     clock: &Clock,
     stop: CancellationToken,
@@ -71,22 +70,26 @@ async fn drain<C, E>(
     C: Future<Output = Result<(), E>>,
     E: std::fmt::Display,
 {
-    let ended = tokio::select! {
-        biased;
-        ended = connection.as_mut() => Some(ended),
-        why = pulse.flat() => match why {
-            Flat::Idle => {
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => break Some(ended),
+            // What is under way on it goes on, and has its own times.
+            () = pulse.no_room() => tell(connection.as_mut()),
+            why = pulse.flat() => match why {
+                Flat::Idle => {
+                    tell(connection.as_mut());
+                    break clock.timeout(GOODBYE, connection).await.ok();
+                }
+                Flat::Write | Flat::Body => {
+                    tracing::debug!(?why, "connection cut");
+                    break None;
+                }
+            },
+            () = stop.cancelled() => {
                 tell(connection.as_mut());
-                clock.timeout(GOODBYE, connection).await.ok()
+                break clock.timeout(DRAIN, connection).await.ok();
             }
-            Flat::Write | Flat::Body => {
-                tracing::debug!(?why, "connection cut");
-                None
-            }
-        },
-        () = stop.cancelled() => {
-            tell(connection.as_mut());
-            clock.timeout(DRAIN, connection).await.ok()
         }
     };
     if let Some(Err(error)) = ended {
@@ -96,22 +99,35 @@ async fn drain<C, E>(
 }
 
 async fn answer(
-    worker: Rc<Worker>,
-    engine: Rc<Engine>,
-    peer: SocketAddr,
+    door: Rc<Door>,
+    connection: Connection,
     pulse: Arc<Pulse>,
     received: http::Request<Incoming>,
 ) -> Result<http::Response<Outgoing>, Infallible> {
+    let Door { worker, engine, .. } = &*door;
     let beat = pulse.begin();
-    let arrival = match wire::request_in(received, peer, pulse) {
+    let fields = wire::fields(&received);
+    // As it came: what a client lists in `Connection` must not take away what a proxy says.
+    let asked = door.ask(&connection, &fields);
+    let arrival = match wire::request_in(received, fields, pulse.clone()) {
         Ok(arrival) => arrival,
         Err(fault) => {
-            let response = engine.refuse_unread(&worker, peer, &fault);
+            let response = engine.refuse_unread(worker, connection.peer.ip(), &fault);
             return Ok(wire::response_out(response, None, beat));
         }
     };
-    let arrived = Arrived { bytes: arrival.counters, queue: Duration::ZERO, interim: None };
-    let (response, tail) = engine.serve(&worker, arrival.request, arrived).await;
+    let client = match asked {
+        Ok(client) => client,
+        Err(refused) => {
+            if refused.fault.kind() == FaultKind::Overloaded {
+                pulse.has_no_room();
+            }
+            let response = engine.refuse(worker, refused.address, &arrival.request, &refused.fault);
+            return Ok(wire::response_out(response, None, beat));
+        }
+    };
+    let arrived = Arrived { client, bytes: arrival.counters, queue: Duration::ZERO, interim: None };
+    let (response, tail) = engine.serve(worker, arrival.request, arrived).await;
     Ok(wire::response_out(response, tail, beat))
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use portolan_exchange::{Clock, Moment};
+use tokio::sync::Notify;
 
 /// How long a client may take nothing of what is written to it, or send nothing of a body it began. The peers' usual minute.
 pub const STALL: Duration = Duration::from_secs(60);
@@ -21,6 +22,7 @@ pub struct Pulse {
     idle_since: Since,
     write_stalled: Since,
     body_stalled: Since,
+    no_room: Notify,
 }
 
 /// Since when, if at all. Only one thread touches it, but what carries it must be able to move between threads: the wire
@@ -73,6 +75,7 @@ impl Pulse {
             idle_since: Since::never(),
             write_stalled: Since::never(),
             body_stalled: Since::never(),
+            no_room: Notify::new(),
             clock,
         };
         pulse.idle_since.set(pulse.clock.now());
@@ -96,6 +99,16 @@ impl Pulse {
         } else {
             self.body_stalled.end();
         }
+    }
+
+    /// A request was turned away because there was no room for it.
+    pub fn has_no_room(&self) {
+        self.no_room.notify_one();
+    }
+
+    /// Waits until a request was turned away because there was no room for it.
+    pub async fn no_room(&self) {
+        self.no_room.notified().await;
     }
 
     /// A head is there: an exchange begins, and ends when the beat is dropped.

@@ -1,6 +1,5 @@
 //! The seam between the wire library and our own messages, on the client's side.
 
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -28,12 +27,16 @@ pub struct Arrival {
     pub counters: Rc<exchange::Bytes>,
 }
 
-/// Takes a request from the wire library.
+/// The fields of a request's head, as they were received.
+pub fn fields(received: &http::Request<Incoming>) -> Fields {
+    fields_in(received.headers())
+}
+
+/// Takes a request from the wire library; these are its fields.
 ///
 /// # Errors
 /// A request that can be read in two ways, or that asks for what is not served.
-pub fn request_in(received: http::Request<Incoming>, peer: SocketAddr, pulse: Arc<Pulse>) -> Result<Arrival, Fault> {
-    let mut fields = fields_in(received.headers());
+pub fn request_in(received: http::Request<Incoming>, mut fields: Fields, pulse: Arc<Pulse>) -> Result<Arrival, Fault> {
     let authority = authority(&received, &fields)?;
     // Before any policy: what a client lists in `Connection` must not take away what a policy sets.
     strip_hop(&mut fields, Upgrades::Strip);
@@ -46,7 +49,7 @@ pub fn request_in(received: http::Request<Incoming>, peer: SocketAddr, pulse: Ar
         Body::stream(Received { body, counters: counters.clone(), pulse })
     };
     let method = Method::of(head.method.as_str());
-    let request = Request { method, target, authority, version: Version::Http2, fields, body, peer, upgrade: None };
+    let request = Request { method, target, authority, version: Version::Http2, fields, body, upgrade: None };
     Ok(Arrival { request, counters })
 }
 

@@ -1,11 +1,15 @@
 //! What upstreams are told, of clients that come alone, behind proxies, and with claims.
 
-use portolan_config::snapshot::{Cidr, Listener};
+use std::net::SocketAddr;
+
+use portolan_config::snapshot::{Believed, Cidr, Listener};
+use portolan_exchange::client::Connection;
 use portolan_exchange::fields::is_field_value;
 use portolan_exchange::{Method, Target};
 use proptest::prelude::*;
 
 use super::*;
+use crate::edge::client;
 
 /// A request for `shop.example` with these fields.
 fn request(fields: &[(&str, &str)]) -> Request {
@@ -17,6 +21,14 @@ fn request(fields: &[(&str, &str)]) -> Request {
     request
 }
 
+/// The endpoint of all of them, told of in the usual way.
+const TO: To<'_> = To { endpoint: "orders:9000", host: HostSent::Endpoint, forwarded: Told::XForwarded };
+
+/// A client that connects itself.
+fn alone() -> Connection {
+    Connection { peer: ([192, 0, 2, 7], 1).into(), trust: Trust::Nothing, scheme: Scheme::Http, port: 80 }
+}
+
 fn lines(request: &Request) -> Vec<String> {
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     request.fields.iter().map(|(name, value)| format!("{}: {}", text(name), text(value))).collect()
@@ -26,9 +38,9 @@ fn lines(request: &Request) -> Vec<String> {
 fn told(peer: &str, believed: Believed, forwarded: Told, fields: &[(&str, &str)]) -> Vec<String> {
     let listener = listener(believed);
     let peer = SocketAddr::new(peer.parse().unwrap(), 4711);
-    let connection = Connection::new(&listener, peer, 8080, Scheme::Http, None);
+    let connection = client::connection(&listener, peer, 8080, Scheme::Http, None);
     let mut request = request(fields);
-    let client = connection.client(&listener, &request.fields).unwrap();
+    let client = client::of(&connection, &listener, &request.fields).unwrap();
     tell(&mut request, &client, &To { endpoint: "orders:9000", host: HostSent::Endpoint, forwarded });
     lines(&request)
 }
@@ -142,37 +154,42 @@ fn via_goes_on_where_it_stopped_in_the_version_that_was_spoken() {
     for (version, expected) in [(Version::Http10, &b"1.0 portolan"[..]), (Version::Http2, b"2 portolan")] {
         let mut request = request(&[]);
         request.version = version;
-        forward(&mut request, [192, 0, 2, 7].into(), "orders:9000");
+        tell(&mut request, &alone().alone(), &TO);
         assert_eq!(request.fields.get("via"), Some(expected));
     }
 }
 
 #[test]
 fn an_upstream_may_see_the_host_that_the_client_asked_for() {
-    let connection =
-        Connection { peer: ([192, 0, 2, 7], 1).into(), peer_is: Peer::Untrusted, scheme: Scheme::Http, port: 80 };
     for (authority, expected) in [("shop.example", "shop.example"), ("", "orders:9000")] {
         let mut request = request(&[("host", "shop.example")]);
         request.authority = authority.into();
         let to = To { endpoint: "orders:9000", host: HostSent::Client, forwarded: Told::Off };
-        tell(&mut request, &connection.alone(), &to);
+        tell(&mut request, &alone().alone(), &to);
         assert_eq!(request.fields.get_all("host").collect::<Vec<_>>(), [expected.as_bytes()]);
         assert_eq!(&*request.authority, "");
     }
 }
 
 #[test]
-fn as_long_as_the_rest_does_not_know_of_proxies_their_address_alone_is_told() {
-    let mut request = request(&CLAIMS);
-    forward(&mut request, "::ffff:127.0.0.9".parse().unwrap(), "orders:9000");
+fn a_client_whose_list_did_not_come_this_far_is_told_all_the_same() {
+    let fields = [("x-forwarded-for", "192.0.2.7, 10.0.0.2"), ("x-forwarded-proto", "https")];
+    let listener = listener(Believed::XForwarded);
+    let connection = client::connection(&listener, ([10, 0, 0, 1], 4711).into(), 8080, Scheme::Http, None);
+    let client = client::of(&connection, &listener, &request(&fields).fields).unwrap();
+    // An element of a batch has no head of its own.
+    let mut element = request(&[]);
+    tell(&mut element, &client, &To { forwarded: Told::Both, ..TO });
     let expected = [
         "host: orders:9000",
-        "x-forwarded-for: 127.0.0.9",
-        "x-forwarded-proto: http",
+        "x-forwarded-for: 192.0.2.7, 10.0.0.1",
+        "x-forwarded-proto: https",
         "x-forwarded-host: shop.example",
+        "x-forwarded-port: 443",
+        "forwarded: for=192.0.2.7;proto=https, for=10.0.0.1;host=shop.example;proto=http",
         "via: 1.1 portolan",
     ];
-    assert_eq!(lines(&request), expected);
+    assert_eq!(lines(&element), expected);
 }
 
 #[test]
@@ -241,18 +258,18 @@ proptest! {
     ) {
         let peer = if from_proxy { [10, 0, 0, 1] } else { [192, 0, 2, 9] };
         let here = listener(believed);
-        let connection = Connection::new(&here, SocketAddr::from((peer, 4711)), 8080, Scheme::Http, None);
+        let connection = client::connection(&here, SocketAddr::from((peer, 4711)), 8080, Scheme::Http, None);
         let fields: Vec<_> = lists.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let mut passed = request(&fields);
-        let Ok(client) = connection.client(&here, &passed.fields) else { return Ok(()) };
+        let Ok(client) = client::of(&connection, &here, &passed.fields) else { return Ok(()) };
         tell(&mut passed, &client, &To { endpoint: "next", host: HostSent::Endpoint, forwarded: Told::Both });
         for (name, value) in passed.fields.iter() {
             prop_assert!(is_field_value(value), "{:?}", name);
         }
         for next in [Believed::XForwarded, Believed::Rfc7239] {
             let there = listener(next);
-            let connection = Connection::new(&there, SocketAddr::from(([10, 0, 0, 99], 1)), 80, Scheme::Http, None);
-            let found = connection.client(&there, &passed.fields).expect("what was told can be read");
+            let connection = client::connection(&there, SocketAddr::from(([10, 0, 0, 99], 1)), 80, Scheme::Http, None);
+            let found = client::of(&connection, &there, &passed.fields).expect("what was told can be read");
             prop_assert_eq!((found.address, found.scheme), (client.address, client.scheme), "{:?}", lines(&passed));
         }
     }

@@ -1,13 +1,12 @@
 //! Children are of their parent: what an exchange hands to those of a batch or a session.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::exchange::{Place, RequestId};
 use crate::worker::Runner;
-use crate::{Answer, Exchange, Identity, LocalBoxFuture, Moment, Worker};
+use crate::{Answer, Client, Exchange, Identity, LocalBoxFuture, Moment, Worker};
 
 /// Runs children straight through Describe and the call, without policies, and keeps what was given to each.
 #[derive(Debug, Clone, Default)]
@@ -41,10 +40,8 @@ impl Runner for Straight {
 pub struct Kin {
     /// Its id.
     pub id: RequestId,
-    /// The client's address.
-    pub client: IpAddr,
-    /// The other end of the connection.
-    pub peer: SocketAddr,
+    /// The client.
+    pub client: Client,
     /// Who is calling.
     pub identity: Option<Arc<Identity>>,
     /// Its route's name.
@@ -60,8 +57,7 @@ impl Kin {
     pub fn of(exchange: &Exchange) -> Self {
         Self {
             id: exchange.id,
-            client: exchange.client,
-            peer: exchange.request.peer,
+            client: exchange.client.clone(),
             identity: exchange.identity.clone(),
             route: exchange.route.name.clone(),
             place: exchange.place,

@@ -241,6 +241,6 @@ fn a_child_of_another_client_is_found() {
     let operation = Arc::new(crate::Operation::untyped("a", crate::Kind::Call));
     let mut child = parent.child(operation, worker().clock.now());
     a_child_is_of_its_parent(&Kin::of(&parent), &Kin::of(&child), parent.deadline);
-    child.client = [10, 0, 0, 1].into();
+    child.client.address = [10, 0, 0, 1].into();
     a_child_is_of_its_parent(&Kin::of(&parent), &Kin::of(&child), parent.deadline);
 }

@@ -99,7 +99,7 @@ fn exchange(
     }
     request.body = Body::whole(body.to_owned());
     let mut exchange = Exchange::new(RequestId(7), Arc::new(route), request, Moment::default());
-    exchange.client = IpAddr::from([127, 0, 0, 1]);
+    exchange.client.address = IpAddr::from([127, 0, 0, 1]);
     exchange
 }
 

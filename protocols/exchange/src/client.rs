@@ -1,0 +1,100 @@
+//! Who asks: the client's address, scheme and host, as far as whoever stands between tells them.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// The client's address, as far as trusted proxies tell it; IPv4 as such, mapped into IPv6 or not.
+    pub address: IpAddr,
+    /// What the client spoke to the first proxy that is believed, or to us.
+    pub scheme: Scheme,
+    /// The port it connected to there.
+    pub port: u16,
+    /// Which host it asked for there; absent where that is the request's own.
+    pub host: Option<Box<str>>,
+    /// How many entries of the list that was believed, from the right, tell of the way from the client to the peer. What
+    /// stands left of them is made up, as far as anyone knows.
+    pub told: usize,
+    /// The connection that the request came on.
+    pub connection: Connection,
+}
+
+/// What is known of a connection before its first request: found out once, asked for each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    /// Whoever sends its requests: the other end of the socket, or the client that a believed PROXY header names. IPv4 as such.
+    pub peer: SocketAddr,
+    /// What the peer is believed in.
+    pub trust: Trust,
+    /// What the peer speaks.
+    pub scheme: Scheme,
+    /// The port the peer connected to.
+    pub port: u16,
+}
+
+/// What a peer is believed in when it speaks of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Nothing: it is a client like any other, as far as anyone knows.
+    Nothing,
+    /// `X-Forwarded-For` and its like.
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Rfc7239,
+}
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// HTTP in the clear.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+impl Connection {
+    /// The peer is the client, as far as anyone knows.
+    pub fn alone(&self) -> Client {
+        let Self { peer, scheme, port, .. } = *self;
+        Client { address: peer.ip(), scheme, port, host: None, told: 0, connection: *self }
+    }
+}
+
+/// A client of whom nothing is known: of a request that the gateway makes itself.
+impl Default for Client {
+    fn default() -> Self {
+        let peer = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        Connection { peer, trust: Trust::Nothing, scheme: Scheme::Http, port: 0 }.alone()
+    }
+}
+
+impl Scheme {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port of URLs that name none.
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+
+    /// The scheme of this name, whatever its case; others than these two are none.
+    pub fn of(name: &[u8]) -> Option<Self> {
+        [Self::Http, Self::Https].into_iter().find(|scheme| name.eq_ignore_ascii_case(scheme.as_str().as_bytes()))
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
