@@ -66,7 +66,7 @@ fn check(parser: Parser, command: &mut Command) {
         .filter(|(events, case)| is_complete(events) && !has_more(case))
         .map(|(events, case)| (case, events))
         .collect();
-    assert!(taken.len() > 3000, "{} messages are taken", taken.len());
+    assert!(taken.len() > 6_000, "{} messages are taken", taken.len());
     let answers = ask(command, taken.iter().map(|(case, _)| question(case)).collect());
     let (mut wrong, mut seen) = (Vec::new(), Vec::new());
     for ((case, events), answer) in taken.iter().zip(answers) {
@@ -99,9 +99,11 @@ fn check(parser: Parser, command: &mut Command) {
     }
 }
 
-/// The table, what fuzzing keeps, and what the generator makes of a fixed seed.
+/// The table and what fuzzing keeps, what small changes make of them, and what the generator makes of a fixed seed.
 fn messages() -> impl Iterator<Item = Case> {
-    cases().into_iter().chain(kept()).chain(generator::cases(8000))
+    let known: Vec<_> = cases().into_iter().chain(kept()).collect();
+    let changed: Vec<_> = generator::changes(&known, 40_000).collect();
+    known.into_iter().chain(changed).chain(generator::cases(8_000))
 }
 
 /// What fuzzing keeps, in the words of its targets: the first byte says what was asked, the second how it is cut.

@@ -12,6 +12,35 @@ pub fn cases(count: u64) -> impl Iterator<Item = Case> {
     })
 }
 
+/// What so many small changes make of these messages: bytes changed, added or taken out, and what one ends with behind what
+/// another begins with.
+pub fn changes(messages: &[Case], count: u64) -> impl Iterator<Item = Case> {
+    // A long one is long for its own sake, and mostly stays as it is.
+    let messages: Vec<_> = messages.iter().filter(|case| case.bytes.len() < 1_024).collect();
+    (0..count).map(move |number| {
+        let mut random = Random((number + 1).wrapping_mul(0xd134_2543_de82_ef95) | 1);
+        let case = messages[random.below(messages.len())];
+        let mut bytes = case.bytes.clone();
+        if random.one_in(3) {
+            let other = &messages[random.below(messages.len())].bytes;
+            bytes.truncate(random.below(bytes.len() + 1));
+            bytes.extend_from_slice(&other[random.below(other.len() + 1)..]);
+        }
+        for _ in 0..=random.below(2) {
+            if !bytes.is_empty() {
+                bytes = changed(&mut random, bytes);
+            }
+        }
+        Case {
+            name: format!("{}, changed ({number})", case.name),
+            sender: case.sender.clone(),
+            bytes,
+            end: case.end,
+            expected: Vec::new(),
+        }
+    })
+}
+
 struct Random(u64);
 
 impl Random {
