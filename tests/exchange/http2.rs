@@ -73,6 +73,21 @@ fn a_foreign_client_gets_faults_as_problems() {
 }
 
 #[test]
+fn a_trace_is_refused_as_over_http_1_unless_it_is_let_in() {
+    let upstream = FakeUpstream::echo();
+    let gateway = plain(&upstream.url(), []);
+    let (version, status, body) = curl(&gateway, "/x", &["--request", "TRACE", "--header", "authorization: secret"]);
+    let problem: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((version.as_str(), status, &problem["code"]), ("2", 405, &json!("method_not_allowed")));
+    assert_eq!((&gateway.log(1)[0]["fault"], upstream.count()), (&json!("method_not_allowed"), 0));
+    let listeners = "listeners: { public: { address: 127.0.0.1:0, trace: allow } }\n";
+    let configuration = listeners.to_owned() + &crate::kit::gateway::unindented(super::PLAIN);
+    let gateway = TestGateway::with_config(&configuration).with("upstream", upstream.url()).start();
+    let (version, status, _) = curl(&gateway, "/x", &["--request", "TRACE"]);
+    assert_eq!((version.as_str(), status, upstream.count()), ("2", 200, 1));
+}
+
+#[test]
 fn a_large_body_passes_both_ways() {
     let upstream = FakeUpstream::echo();
     let gateway = plain(&upstream.url(), []);

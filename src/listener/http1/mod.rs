@@ -124,7 +124,7 @@ impl Client<'_> {
 }
 
 /// What a client is told of a head or a body that breaks a rule.
-fn fault_of(refusal: Refusal) -> Fault {
+pub(super) fn fault_of(refusal: Refusal) -> Fault {
     use portolan_exchange::FaultKind;
     let kind = match refusal.status() {
         405 => FaultKind::MethodNotAllowed,

@@ -16,11 +16,13 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portolan_exchange::client::Connection;
-use portolan_exchange::{Clock, FaultKind};
+use portolan_exchange::{Clock, FaultKind, Method};
+use portolan_http1::{Refusal, Trace};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::door::Door;
+use super::http1::fault_of;
 use crate::gateway::DRAIN;
 use crate::pipeline::Arrived;
 use prefixed::Prefixed;
@@ -42,7 +44,7 @@ pub async fn serve(
 ) {
     let settings = &door.settings;
     let clock = door.worker.clock.clone();
-    let pulse = Pulse::new(clock.clone(), settings.idle_timeout);
+    let pulse = Pulse::new(clock.clone(), settings.clone());
     let stream = Prefixed::new(received, stream, pulse.clone());
     let service = service_fn({
         let (door, pulse) = (door.clone(), pulse.clone());
@@ -109,7 +111,11 @@ async fn answer(
     let fields = wire::fields(&received);
     // As it came: what a client lists in `Connection` must not take away what a proxy says.
     let asked = door.ask(&connection, &fields);
-    let arrival = match wire::request_in(received, fields, pulse.clone()) {
+    let arrival = wire::request_in(received, fields, pulse.clone()).and_then(|arrival| {
+        let is_refused = arrival.request.method == Method::Trace && door.rules.trace == Trace::Refuse;
+        if is_refused { Err(fault_of(Refusal::Trace)) } else { Ok(arrival) }
+    });
+    let arrival = match arrival {
         Ok(arrival) => arrival,
         Err(fault) => {
             let response = engine.refuse_unread(worker, connection.peer.ip(), &fault);
