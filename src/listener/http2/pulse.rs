@@ -5,18 +5,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::time::Duration;
 
+use portolan_config::snapshot::Listener;
 use portolan_exchange::{Clock, Moment};
 use tokio::sync::Notify;
-
-/// How long a client may take nothing of what is written to it, or send nothing of a body it began. The peers' usual minute.
-pub const STALL: Duration = Duration::from_secs(60);
 
 /// What a connection waits for.
 pub struct Pulse {
     clock: Clock,
-    idle_timeout: Duration,
+    settings: Arc<Listener>,
     // Exchanges under way on this connection, one for each stream.
     open: AtomicUsize,
     idle_since: Since,
@@ -68,9 +65,9 @@ pub enum Flat {
 
 impl Pulse {
     /// A connection that was just accepted.
-    pub fn new(clock: Clock, idle_timeout: Duration) -> Arc<Self> {
+    pub fn new(clock: Clock, settings: Arc<Listener>) -> Arc<Self> {
         let pulse = Self {
-            idle_timeout,
+            settings,
             open: AtomicUsize::new(0),
             idle_since: Since::never(),
             write_stalled: Since::never(),
@@ -127,17 +124,19 @@ impl Pulse {
 
     /// What this connection waits for next, and until when it may.
     fn next(&self) -> Option<(Moment, Flat)> {
-        let write = self.write_stalled.get().map(|since| (since.after(STALL), Flat::Write));
-        let body = self.body_stalled.get().map(|since| (since.after(STALL), Flat::Body));
+        let Listener { idle_timeout, body_timeout, write_timeout, .. } = &*self.settings;
+        let write = self.write_stalled.get().map(|since| (since.after(*write_timeout), Flat::Write));
+        let body = self.body_stalled.get().map(|since| (since.after(*body_timeout), Flat::Body));
         let is_quiet = self.open.load(Relaxed) == 0;
-        let idle = self.idle_since.get().map(|since| (since.after(self.idle_timeout), Flat::Idle));
+        let idle = self.idle_since.get().map(|since| (since.after(*idle_timeout), Flat::Idle));
         let quiet = idle.filter(|_| is_quiet);
         [write, body, quiet].into_iter().flatten().min_by_key(|(moment, _)| *moment)
     }
 
     /// Waits until the connection has waited too long for something.
     pub async fn flat(&self) -> Flat {
-        let shortest = self.idle_timeout.min(STALL);
+        let Listener { idle_timeout, body_timeout, write_timeout, .. } = &*self.settings;
+        let shortest = *idle_timeout.min(body_timeout).min(write_timeout);
         loop {
             let now = self.clock.now();
             let next = self.next();
@@ -168,14 +167,14 @@ impl Drop for Beat {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use futures_util::FutureExt;
 
     use super::*;
 
     fn pulse(clock: &Clock) -> Arc<Pulse> {
-        Pulse::new(clock.clone(), Duration::from_secs(75))
+        Pulse::new(clock.clone(), Arc::new(Listener::at("public", ([127, 0, 0, 1], 0).into())))
     }
 
     /// After how many whole seconds the pulse is flat, and why.
