@@ -44,9 +44,13 @@ struct Room {
 
 impl Room {
     fn new(bytes: Vec<u8>) -> Self {
-        let charged = ADMISSION.with_borrow(|admission| Some(admission.as_ref()?.memory_for(bytes.len())));
-        Self { bytes, charged }
+        Self { charged: charge(bytes.len()), bytes }
     }
+}
+
+/// Charges bytes that are held on this thread, if it is a worker's.
+pub fn charge(bytes: usize) -> Option<Memory> {
+    ADMISSION.with_borrow(|admission| Some(admission.as_ref()?.memory_for(bytes)))
 }
 
 impl Buffer {

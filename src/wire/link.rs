@@ -17,7 +17,7 @@ use super::alarms::{Alarm, remember};
 use super::buffers;
 use super::inflow::Inflow;
 use super::turn::Turn;
-use crate::edge::admission::File;
+use crate::edge::admission::{File, Memory};
 
 /// What may wait to be sent before whoever makes more of it waits, too.
 pub const HIGH_WATER: usize = 128 * 1024;
@@ -52,6 +52,8 @@ struct Outflow {
     pieces: VecDeque<Piece>,
     len: usize,
     state: State,
+    // While the system takes no more: what waits for a client that reads nothing.
+    charged: Option<Memory>,
 }
 
 /// Where the outflow stands.
@@ -261,15 +263,20 @@ impl Link {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     outflow.state = State::Blocked;
+                    outflow.charged = buffers::charge(outflow.len);
                     return;
                 }
                 Err(error) => {
                     outflow.pieces.clear();
                     outflow.len = 0;
+                    outflow.charged = None;
                     outflow.state = State::Failed(error.kind());
                     return;
                 }
             }
+        }
+        if outflow.charged.is_some() {
+            outflow.charged = None;
         }
     }
 

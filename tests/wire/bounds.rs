@@ -3,6 +3,7 @@
 use std::fs;
 use std::thread;
 
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 
 use super::{SECOND, answer, get, listening, naming, ok};
@@ -50,6 +51,28 @@ fn beyond_the_connections_of_an_address_the_next_one_is_closed_at_once() {
         next.try_send(get("/next")) && next.try_answer_to("GET").is_some()
     });
     assert!(upstream.requests().iter().all(|request| !request.start.contains("/third")));
+}
+
+#[test]
+fn a_connection_counts_for_the_client_that_its_proxy_header_names_and_a_proxys_own_for_nobody() {
+    let upstream = naming();
+    let gateway = listening(
+        "max_connections_per_address: 1, trusted_proxies: [ 127.0.0.1 ], proxy_protocol: accept",
+        &upstream.url(),
+    );
+    let connect = |header: &str| {
+        let mut client = RawClient::connect(gateway.address());
+        client.try_send(format!("{header}{}", get("/in")));
+        client.try_answer_to("GET").map(|_| client)
+    };
+    let of = |client: &str| connect(&format!("PROXY TCP4 {client} 198.51.100.1 4711 443\r\n"));
+    let first = of("192.0.2.7").expect("the first of its client");
+    assert!(of("192.0.2.7").is_none(), "a second one was served");
+    let _other = of("192.0.2.8").expect("another client");
+    let _own = [(); 3].map(|()| connect("").expect("the proxy speaks for many"));
+    assert_eq!(gateway.metric("portolan_connections_refused_total{listener=\"public\",why=\"address\"}"), 1.0);
+    drop(first);
+    wait::until("there is room again", || of("192.0.2.7").is_some());
 }
 
 #[test]
@@ -154,11 +177,9 @@ fn near_the_end_of_its_files_it_sheds_logs_once_and_recovers() {
     assert_eq!((told("shedding began"), told("shedding ended")), (1, 1), "{:#?}", gateway.lines());
 }
 
-#[test]
-fn near_the_end_of_its_memory_it_sheds_and_recovers() {
-    const BODY: usize = 4 << 20;
-    let upstream = naming();
-    let gateway = TestGateway::with_config(
+/// A gateway of little memory, and one route that gathers bodies: each is read before it is checked.
+fn of_little_memory(upstream: &RawUpstream) -> TestGateway {
+    TestGateway::with_config(
         r#"
         workers: 1
         limits: { memory_budget: 16MiB }
@@ -176,8 +197,12 @@ fn near_the_end_of_its_memory_it_sheds_and_recovers() {
         paths: { /order: { post: { operationId: order, requestBody: { content: { application/json: { schema: { type: string } } } }, responses: { '200': { description: made } } } } }
         ",
     )
-    .start();
-    // Each is gathered before it is checked, and its last byte does not come.
+    .start()
+}
+
+/// Uploads whose last bytes do not come, as many as there is room for.
+fn fill(gateway: &TestGateway) -> Vec<RawClient> {
+    const BODY: usize = 4 << 20;
     let mut uploads = Vec::new();
     wait::until("there is no more room", || {
         assert!(uploads.len() < 16, "more than the budget was taken");
@@ -187,9 +212,99 @@ fn near_the_end_of_its_memory_it_sheds_and_recovers() {
         uploads.push(upload);
         gateway.get("/plain").status == 503
     });
+    uploads
+}
+
+#[test]
+fn near_the_end_of_its_memory_it_sheds_and_recovers() {
+    let upstream = naming();
+    let gateway = of_little_memory(&upstream);
+    let uploads = fill(&gateway);
     gateway.get("/plain").assert_problem(503, "overloaded");
+    assert_eq!(gateway.metric("portolan_shedding{scarce=\"memory\"}"), 1.0);
     drop(uploads);
     wait::until("there is room again", || gateway.get("/plain").status == 200);
+    assert_eq!(gateway.metric("portolan_shedding{scarce=\"memory\"}"), 0.0);
+}
+
+#[test]
+fn while_it_sheds_a_connection_that_asks_for_more_ends_whatever_is_spoken_on_it() {
+    let upstream = naming();
+    let gateway = of_little_memory(&upstream);
+    let mut kept = RawClient::connect(gateway.address());
+    kept.send(get("/plain"));
+    assert_eq!(answer(&mut kept, "GET"), ok("/plain"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let request = || http::Request::get("http://a/plain").body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
+    let (mut http2, ending) = runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(gateway.address()).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        let ending = tokio::spawn(connection);
+        assert_eq!(sender.send_request(request()).await.unwrap().status(), 200);
+        (sender, ending)
+    });
+    let _uploads = fill(&gateway);
+    let shed = gateway.metric("portolan_requests_shed_total");
+
+    kept.send(get("/plain"));
+    let refused = answer(&mut kept, "GET");
+    let told = |name: &str| refused.field(name);
+    assert_eq!((refused.status(), &refused.json()["code"]), (503, &json!("overloaded")));
+    assert_eq!((told("connection").as_deref(), told("retry-after").as_deref()), (Some("close"), Some("1")));
+    assert_eq!(kept.rest(), (End::Closed, Vec::new()));
+    runtime.block_on(async {
+        let refused = http2.send_request(request()).await.unwrap();
+        let told = refused.headers().get("retry-after").cloned();
+        assert_eq!((refused.status().as_u16(), told), (503, Some(http::HeaderValue::from_static("1"))));
+        // It is told to go, and the connection ends in good order.
+        ending.await.unwrap().unwrap();
+    });
+    assert_eq!(gateway.metric("portolan_requests_shed_total"), shed + 2.0);
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_charged_for_what_waits_for_it() {
+    let upstream = RawUpstream::start(|peer| {
+        while let Some(request) = peer.request() {
+            if request.start.starts_with("GET /plain ") {
+                peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+                continue;
+            }
+            peer.send("HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n");
+            while peer.send([b'x'; 64 * 1024]) {}
+        }
+    });
+    let gateway = TestGateway::with_config(
+        r#"
+        workers: 1
+        limits: { memory_budget: 16MiB }
+        upstreams: { service: { endpoints: [ "{upstream}" ], pool: { max_connections: 300 } } }
+        routes: { all: { path: /**, upstream: service } }
+        "#,
+    )
+    .with("upstream", upstream.url())
+    .start();
+    let mut idle = Vec::new();
+    wait::until("there is no more room", || {
+        assert!(idle.len() < 200, "more than the budget was taken");
+        let mut client = RawClient::connect_narrow(gateway.address());
+        client.send(get("/endless"));
+        idle.push(client);
+        gateway.get("/plain").status == 503
+    });
+    drop(idle);
+    wait::until("there is room again", || gateway.get("/plain").status == 200);
+}
+
+#[test]
+fn a_budget_changes_with_a_reload() {
+    let upstream = naming();
+    let gateway = of_little_memory(&upstream);
+    let budget = || gateway.metric("portolan_memory_budget_bytes");
+    assert_eq!(budget(), f64::from(16 << 20));
+    gateway.reload(&gateway.configuration().replace("16MiB", "32MiB")).unwrap();
+    assert_eq!(budget(), f64::from(32 << 20));
 }
 
 #[test]

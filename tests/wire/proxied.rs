@@ -1,6 +1,10 @@
 //! Clients behind proxies: whom the gateway believes, what it takes for the client's address, what it tells its upstream.
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
 use super::{answer, echo, get, is_id, listening, ok, with_listener};
 use crate::kit::raw::End;
@@ -88,6 +92,56 @@ fn forwarded_is_read_and_written_where_that_is_wanted() {
     assert_eq!(upstream.requests()[0].field("host").as_deref(), Some("a"));
 }
 
+#[test]
+fn the_client_that_is_found_is_the_one_that_limits_count() {
+    let upstream = echo();
+    let gateway = with_listener(
+        "trusted_proxies: [ 127.0.0.1 ]",
+        r#"
+        workers: 1
+        upstreams: { service: { endpoints: [ "{upstream}" ] } }
+        routes: { all: { path: /**, upstream: service, rate_limit: { per: address, limit: 1, every: 1m } } }
+        "#,
+    )
+    .with("upstream", upstream.url())
+    .start();
+    let mut client = RawClient::connect(gateway.address());
+    let statuses = ["192.0.2.7", "192.0.2.7", "192.0.2.8", "6.6.6.6, 192.0.2.8"].map(|list| {
+        client.send(claiming(&format!("x-forwarded-for: {list}")));
+        client.answer_to("GET").status()
+    });
+    assert_eq!(statuses, [200, 429, 200, 429]);
+}
+
+#[test]
+fn what_a_client_lists_in_connection_takes_no_proxys_word_away() {
+    let upstream = echo();
+    let gateway = listening("trusted_proxies: [ 127.0.0.0/8 ]", &upstream.url());
+    let port = gateway.address().port().to_string();
+    let claims = "connection: x-forwarded-for\r\nx-forwarded-for: 192.0.2.7";
+    let expected = [
+        ("x-forwarded-for", "192.0.2.7, 127.0.0.1"),
+        ("x-forwarded-host", "a"),
+        ("x-forwarded-port", &port),
+        ("x-forwarded-proto", "http"),
+    ];
+    assert_eq!(told(&gateway, &upstream, claiming(claims).as_bytes()), (fields(&expected), "192.0.2.7".into()));
+}
+
+#[test]
+fn a_list_that_can_be_read_in_two_ways_is_refused() {
+    let upstream = echo();
+    let gateway = listening("trusted_proxies: [ 127.0.0.1 ], forwarded: rfc7239", &upstream.url());
+    let mut client = RawClient::connect(gateway.address());
+    client.send(claiming("forwarded: for=\"6.6.6.6, for=192.0.2.7"));
+    let refused = answer(&mut client, "GET");
+    assert_eq!((refused.status(), refused.field("connection").as_deref()), (400, Some("close")));
+    assert_eq!((&refused.json()["code"], upstream.count()), (&json!("bad_request"), 0));
+    client.rest();
+    let line = &gateway.log(1)[0];
+    assert_eq!(json!([line["client"], line["path"], line["fault"]]), json!(["127.0.0.1", "/", "bad_request"]));
+}
+
 const V1: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n";
 
 /// Version 2, TCP over IPv4, the addresses of [`V1`].
@@ -114,6 +168,38 @@ fn a_proxy_header_of_either_version_tells_the_client_for_all_requests_of_its_con
     assert_eq!(told, ["192.0.2.7", "192.0.2.7", "192.0.2.7", "192.0.2.7", "127.0.0.1"]);
     let logged: Vec<_> = gateway.log(5).iter().map(|line| line["client"].clone()).collect();
     assert_eq!(json!(logged), json!(told));
+}
+
+#[test]
+fn whatever_is_spoken_behind_a_proxy_header_its_client_is_told() {
+    let upstream = echo();
+    let gateway = listening("trusted_proxies: [ 127.0.0.1, 10.0.0.0/8 ], proxy_protocol: require", &upstream.url());
+    let ask = |header: &'static [u8], list: &'static str| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut stream = tokio::net::TcpStream::connect(gateway.address()).await.unwrap();
+            stream.write_all(header).await.unwrap();
+            let (mut sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+            tokio::spawn(connection);
+            let request = http::Request::get("http://a/").header("x-forwarded-for", list);
+            let answer = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
+            let status = answer.status().as_u16();
+            answer.into_body().collect().await.unwrap();
+            status
+        })
+    };
+    assert_eq!(ask(V2, "6.6.6.6"), 200);
+    // A proxy that is trusted as well stands behind the load balancer.
+    assert_eq!(ask(b"PROXY TCP4 10.0.0.9 198.51.100.1 4711 443\r\n", "192.0.2.8"), 200);
+    let told: Vec<_> = upstream
+        .requests()
+        .iter()
+        .map(|request| ["x-forwarded-for", "x-forwarded-port", "via"].map(|name| request.field(name).unwrap()))
+        .collect();
+    assert_eq!(json!(told), json!([["192.0.2.7", "443", "2 portolan"], ["192.0.2.8, 10.0.0.9", "443", "2 portolan"]]));
+    let clients: Vec<_> = gateway.log(2).iter().map(|line| line["client"].clone()).collect();
+    assert_eq!(json!(clients), json!(["192.0.2.7", "192.0.2.8"]));
 }
 
 #[test]
