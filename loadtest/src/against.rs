@@ -11,8 +11,8 @@ use crate::failure::{Failure, Result, While};
 use crate::load::Round;
 use crate::measure::{Extent, Start};
 use crate::outcome::Pair;
-use crate::peers::cache;
 use crate::peers::portolan::{Build, Gateway, Policies};
+use crate::peers::{cache, find};
 use crate::rounds::LoadSide;
 use crate::scenario::{COUNTED, GET_10K, Load, POST_64K, SMALL_GET, SMALL_GET_20K, Scenario, Subject};
 use crate::statistics::{median, spread};
@@ -54,6 +54,13 @@ struct Growth {
 impl Against<'_> {
     /// Builds the other gateway, compares, and prints a line for each load.
     pub fn run(&self, folder: &Path) -> Result<()> {
+        for tool in ["valgrind", "strace"] {
+            if find(tool).is_none() {
+                return Err(Failure::new(format!(
+                    "cannot compare two revisions without `{tool}`; scripts/install loadtest brings it"
+                )));
+            }
+        }
         let other = self.other()?;
         let mut dearer = Vec::new();
         let gateway = |name, binary: &Path, policies| Gateway { name, binary: binary.to_owned(), policies, routes: 1 };

@@ -8,15 +8,20 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_getaffinity};
 
 use crate::clock;
 use crate::cpu::family;
 use crate::failure::{Failure, Result, While};
 
-/// The core of the proxy under test, which shares it with nobody.
-pub const PROXY_CORE: usize = 0;
-/// The core of the load generator and of the upstream.
-pub const LOAD_CORE: usize = 1;
+/// Which core a process runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Core {
+    /// That of the proxy under test, which shares it with nobody.
+    Proxy,
+    /// That of the load generator and of the upstream.
+    Load,
+}
 
 /// How long a process may take to end when asked, before it is killed.
 const ENDING: Duration = Duration::from_secs(5);
@@ -24,6 +29,26 @@ const ENDING: Duration = Duration::from_secs(5);
 const LONG_ENDING: Duration = Duration::from_secs(60);
 /// Between two looks at a process or a port.
 const GLANCE: Duration = Duration::from_millis(10);
+
+/// The first two cores that this process may use: the proxy's and the load side's. Where it may use one alone they are the
+/// same, which does for what is counted and not for what is timed.
+pub fn cores() -> Result<(usize, usize)> {
+    let allowed = sched_getaffinity(None).while_doing("cannot tell which cores there are")?;
+    let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+    let proxy = cores.next().ok_or_else(|| Failure::new("there is no core to run on"))?;
+    Ok((proxy, cores.next().unwrap_or(proxy)))
+}
+
+impl Core {
+    /// Its number. Only for a process that is not pinned itself.
+    pub fn number(self) -> Result<usize> {
+        let (proxy, load) = cores()?;
+        Ok(match self {
+            Self::Proxy => proxy,
+            Self::Load => load,
+        })
+    }
+}
 
 /// A running process. Dropping it asks the process to end, and kills it when it does not.
 pub struct Child {
@@ -34,7 +59,7 @@ pub struct Child {
 
 impl Child {
     /// Starts `program` on `core`. What it says goes to `log`, and a failure to start is seen there too.
-    pub fn start(name: &str, core: usize, log: &Path, program: &[&OsStr]) -> Result<Self> {
+    pub fn start(name: &str, core: Core, log: &Path, program: &[&OsStr]) -> Result<Self> {
         let output = File::create(log).while_doing(&format!("cannot write the log of {name}"))?;
         let errors = output.try_clone().while_doing(&format!("cannot write the log of {name}"))?;
         let process = pinned(core, program)?
@@ -136,7 +161,7 @@ pub struct Spoken {
 
 impl Spoken {
     /// Starts this program in one of its other roles on `core`. Its complaints go to `log`.
-    pub fn start(name: &str, core: usize, log: &Path, arguments: &[String]) -> Result<Self> {
+    pub fn start(name: &str, core: Core, log: &Path, arguments: &[String]) -> Result<Self> {
         let this = this_program()?;
         let program: Vec<&OsStr> = [this.as_os_str()].into_iter().chain(arguments.iter().map(OsStr::new)).collect();
         let errors = File::create(log).while_doing(&format!("cannot write the log of {name}"))?;
@@ -182,8 +207,8 @@ pub fn this_program() -> Result<OsString> {
     Ok(std::env::current_exe().while_doing("cannot find this program")?.into_os_string())
 }
 
-fn pinned(core: usize, program: &[&OsStr]) -> Result<Command> {
+fn pinned(core: Core, program: &[&OsStr]) -> Result<Command> {
     let mut command = Command::new(this_program()?);
-    command.args(["pinned", "--core"]).arg(core.to_string()).arg("--").args(program);
+    command.args(["pinned", "--core"]).arg(core.number()?.to_string()).arg("--").args(program);
     Ok(command)
 }

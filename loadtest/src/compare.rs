@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::against::Against;
+use crate::child::cores;
 use crate::failure::{Failure, Result, While};
 use crate::machine;
 use crate::measure::{Bench, Extent, Finding};
@@ -61,6 +62,12 @@ impl Compare {
         if cfg!(debug_assertions) {
             crate::say("this is a debug build: the load side will be the bottleneck; run with `cargo run --release`");
         }
+        let (proxy, load) = cores()?;
+        if proxy == load {
+            return Err(Failure::new(
+                "two cores are needed, one for the proxies and one for the load; this process may use one",
+            ));
+        }
         let folder = tempfile::tempdir().while_doing("cannot make a temporary folder")?;
         if let Some(revision) = &self.against {
             let binary = self.binary()?;
@@ -106,7 +113,7 @@ impl Compare {
         let quick = if self.quick { " --quick" } else { "" };
         let Extent { pairs, seconds, .. } = self.extent();
         let profile = if self.profile == "release" { String::new() } else { format!(" --profile {}", self.profile) };
-        format!("scripts/loadtest compare{quick} --pairs {pairs} --seconds {seconds}{only}{profile}")
+        format!("cargo run --release -p loadtest -- compare{quick} --pairs {pairs} --seconds {seconds}{only}{profile}")
     }
 
     fn chosen(&self) -> Result<Vec<Scenario>> {

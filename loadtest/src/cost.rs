@@ -1,23 +1,25 @@
 //! What does not drift: instructions per request by callgrind, system calls per request by strace.
 //!
-//! A proxy is run twice, with so many requests and with twice as many, one after another over one connection; the
-//! difference is what the requests cost, without start and end. One connection, since how many requests share a wake-up
-//! depends on the moment and so does what each of them costs.
+//! A proxy is run twice, with many requests and with few, one after another over one connection; the difference is what the
+//! requests cost, without start and end. One connection, since how many requests share a wake-up depends on the moment and
+//! so does what each of them costs. Both runs last equally long: what a proxy does by the clock (timers, heartbeats) costs
+//! as much in the one as in the other, however slow the machine is.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::child::{PROXY_CORE, this_program};
+use crate::child::{Core, this_program};
 use crate::failure::{Failure, Result, While};
 use crate::measure::Start;
 use crate::peers::find;
 use crate::rounds::LoadSide;
 use crate::scenario::Load;
 
-/// Requests of the shorter run under callgrind: enough that what happens once a second weighs nothing.
-const COUNTED: u64 = 1_500;
-/// The same under strace.
-const TRACED: u64 = 1_000;
+/// Requests of the run with few: whatever is done once (connections, pools, a token that is verified) is done.
+const FEW: u64 = 100;
+/// How many more the other has: enough that what differs between two starts weighs nothing.
+const MORE: u64 = 1_000;
 
 /// What one request costs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,15 +58,13 @@ pub fn cost(load: Load, start: &Start<'_>, folder: &Path) -> Result<Cost> {
 /// Instructions per request.
 pub fn instructions(load: Load, start: &Start<'_>, folder: &Path) -> Result<f64> {
     if find("valgrind").is_none() {
-        return Err(Failure::new(
-            "cannot count instructions without `valgrind`; install it (`apt-get install valgrind`)",
-        ));
+        return Err(Failure::new("cannot count instructions without `valgrind`; scripts/install loadtest brings it"));
     }
     let counted = folder.join("callgrind.out");
     let mut out = OsString::from("--callgrind-out-file=");
     out.push(&counted);
     let under = ["valgrind".into(), "-q".into(), "--tool=callgrind".into(), out];
-    difference(load, start, folder, &under, &counted, COUNTED, of_callgrind)
+    difference(load, start, folder, &under, &counted, of_callgrind)
 }
 
 /// System calls per request.
@@ -73,8 +73,8 @@ fn system_calls(load: Load, start: &Start<'_>, folder: &Path) -> Result<f64> {
     let mut under: Vec<OsString> = ["strace", "-f", "-c", "-o"].map(OsString::from).to_vec();
     // strace, asked to end, waits for the program; killed, it leaves it. So the program is tied to strace as well.
     under.extend([counted.clone().into_os_string(), this_program()?, "pinned".into(), "--core".into()]);
-    under.extend([PROXY_CORE.to_string().into(), "--".into()]);
-    difference(load, start, folder, &under, &counted, TRACED, of_strace)
+    under.extend([Core::Proxy.number()?.to_string().into(), "--".into()]);
+    difference(load, start, folder, &under, &counted, of_strace)
 }
 
 fn difference(
@@ -83,24 +83,27 @@ fn difference(
     folder: &Path,
     under: &[OsString],
     counted: &PathBuf,
-    requests: u64,
     total: fn(&str) -> Option<u64>,
 ) -> Result<f64> {
-    let mut totals = [0; 2];
-    for (times, sum) in (1..).zip(&mut totals) {
+    let run = |requests: u64, lasting: Duration| -> Result<(u64, Duration)> {
         let mut side = LoadSide::start(load, folder)?;
         let proxy = side.place(start.policies(), folder, under, |site| start.start(site))?;
-        side.count_through(&proxy, start.policies(), requests * times)?;
+        let lasted = side.count_through(&proxy, start.policies(), requests, lasting)?;
         proxy.stop()?;
         let deed = format!("cannot read what was counted in {}", counted.display());
         let text = std::fs::read(counted).while_doing(&deed)?;
-        *sum = total(&String::from_utf8_lossy(&text))
-            .ok_or_else(|| Failure::new(format!("{} tells no total", counted.display())))?;
-    }
-    let more = totals[1].checked_sub(totals[0]).filter(|more| *more > 0);
-    let more =
-        more.ok_or_else(|| Failure::new("twice as many requests cost no more: what was counted is not the proxy"))?;
-    Ok(more as f64 / requests as f64)
+        let total = total(&String::from_utf8_lossy(&text));
+        Ok((total.ok_or_else(|| Failure::new(format!("{} tells no total", counted.display())))?, lasted))
+    };
+    let (many, lasted) = run(FEW + MORE, Duration::ZERO)?;
+    // What was counted of the longer run is the one worth a look.
+    let kept = counted.with_extension("many");
+    std::fs::rename(counted, &kept).while_doing(&format!("cannot keep {}", kept.display()))?;
+    let (few, _) = run(FEW, lasted)?;
+    let difference = many.checked_sub(few).filter(|difference| *difference > 0);
+    let difference =
+        difference.ok_or_else(|| Failure::new("more requests cost no more: what was counted is not the proxy"))?;
+    Ok(difference as f64 / MORE as f64)
 }
 
 /// `summary: 12345` (Valgrind manual, "Callgrind Format Specification").

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::child::{LOAD_CORE, Spoken};
+use crate::child::{Core, Spoken};
 use crate::clock;
 use crate::cpu::anonymous_memory;
 use crate::failure::{Failure, Result, While};
@@ -90,7 +90,7 @@ pub fn grow(proxy: &Proxy, request: &Request, folder: &Path) -> Result<f64> {
     let mut arguments = vec!["idle".to_owned(), "--target".to_owned(), proxy.address.to_string()];
     arguments.extend(["--path".to_owned(), request.path.clone()]);
     arguments.extend(request.headers.iter().flat_map(|header| ["--header".to_owned(), header.clone()]));
-    let mut holder = Spoken::start("the holder of connections", LOAD_CORE, &folder.join("idle.log"), &arguments)?;
+    let mut holder = Spoken::start("the holder of connections", Core::Load, &folder.join("idle.log"), &arguments)?;
     holder.hear()?;
     clock::pause(SETTLING);
     let after = anonymous_memory(proxy.pid())?;

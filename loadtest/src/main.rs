@@ -40,7 +40,7 @@ struct Arguments {
 enum Command {
     /// Run Portolan and its peers in turns and report what a request costs as a ratio to nginx; writes RESULTS.md.
     ///
-    /// Each proxy runs on core 0, load generator and upstream on core 1. Exits with 1 when a request failed, since a proxy
+    /// Each proxy has a core for itself, load generator and upstream share another. Exits with 1 when a request failed, since a proxy
     /// that answers errors looks fast.
     Compare(compare::Compare),
     /// Count the instructions of a request and compare them with those in instructions.toml.

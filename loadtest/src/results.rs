@@ -171,25 +171,27 @@ const HOW_TO_READ: &str = "
 
 - *CPU ratio* is the figure that matters: CPU time per request of the proxy over that of nginx in the round right
   behind it; the median of the pairs. Below 1 the proxy needs less than nginx. nginx does bare proxying in every
-  scenario, with no access log, also where Portolan runs its policies. `routes/plain` compares the gateway with 10,000
+  scenario, with no access log, also where Portolan runs its policies: API key (`policies`) or token (`policies-token`), rate
+  limit, CORS with an `Origin` in each request, header rules, breaker, metrics, access log to a file. `routes/plain` compares the gateway with 10,000
   routes to the same with 10.
 - *CPU µs* are medians too. They are the kernel's own count (`schedstat`, all threads of all processes of the proxy,
   user and system) and drift by a third between runs: never compare them across runs.
 - *Spread* is how far the middle half of the pairs' ratios lies apart. `nginx-itself` compares nginx with a second nginx:
-  what it shows beside 1 is noise, and a difference smaller than its spread means nothing.
-- The proxy has core 0 for itself; the load side, generator and upstream in one thread, has core 1. All of it is loopback.
+  what it shows beside 1 is noise, and a difference smaller than its spread means nothing. So with latencies: `small-get-20k`
+  is held against what nginx shows beside itself.
+- The proxy has a core for itself; the load side, generator and upstream in one thread, has another. All of it is loopback.
   A load without a rate in its name is saturated: each connection sends its next request on the answer to the last. One with a
   rate (`-20k`: 20,000 a second) sends each request at its time, whatever the proxy does.
 - *Latency* counts from the time at which a request was to be sent to the last byte of its answer, so that a stall counts for
   all requests that it kept waiting. Ratios are of the 99th percentile, pair by pair.
 - *Memory* is the growth of `RssAnon` over 10,000 connections that each asked once and then stay idle, in fresh processes.
 - *Fan-out* publishes 200 bytes to 2,000 WebSockets, one message per wake; the bare loop writes frames of the same length.
-- *Instructions* (user space, callgrind) and *system calls* (strace) are the difference between two runs of which one has
-  twice the requests, over one connection; they do not drift. Their scenarios begin with `cost-`.
-- `load-bound=N/M`: in N of M rounds the load side had nothing to spare while core 0 had, so it was the bottleneck. CPU per
+- *Instructions* (user space, callgrind) and *system calls* (strace) are the difference between two runs of one length, of
+  which one has 1,000 requests more, over one connection; they do not drift. Their scenarios begin with `cost-`.
+- `load-bound=N/M`: in N of M rounds the load side had nothing to spare while the proxy's core had, so it was the bottleneck. CPU per
   request still holds, but of a proxy that was not saturated.
 - `rate-missed=N/M`: in N of M rounds fewer requests were answered than the rate asked for.
-- `disturbed=N/M`: in N of M rounds other processes took more than a twentieth of core 0. Run it again on a quiet
+- `disturbed=N/M`: in N of M rounds other processes took more than a twentieth of the proxy's core. Run it again on a quiet
   machine.
 - `log-dropped=N/M`: in N of M rounds the access log got fewer lines than there were requests, so a part of the work was
   not done.
@@ -207,7 +209,7 @@ mod tests {
         Page {
             machine: vec![("cores", "2".to_owned())],
             versions: vec!["portolan 0.1.0".to_owned(), "nginx/1.22.1".to_owned()],
-            command: "scripts/loadtest compare".to_owned(),
+            command: "cargo run --release -p loadtest -- compare".to_owned(),
             findings,
         }
     }

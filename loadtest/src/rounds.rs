@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
-use crate::child::{LOAD_CORE, Spoken};
+use crate::child::{Core, Spoken, cores};
 use crate::failure::{Failure, Result, While};
 use crate::load::{LISTENING, Order, Pace, Round, Until, answer_body};
 use crate::peers::portolan::Policies;
@@ -30,7 +31,7 @@ impl LoadSide {
     pub fn start(load: Load, folder: &Path) -> Result<Self> {
         let arguments =
             ["load", "--answer", &load.answer.to_string(), "--body", &load.body.to_string()].map(str::to_owned);
-        let mut process = Spoken::start("the load side", LOAD_CORE, &folder.join("load.log"), &arguments)?;
+        let mut process = Spoken::start("the load side", Core::Load, &folder.join("load.log"), &arguments)?;
         let line = process.hear()?;
         let upstream = line
             .strip_prefix(LISTENING)
@@ -53,24 +54,31 @@ impl LoadSide {
 
     /// Loads `proxy` for `seconds`, with the credentials of `policies`.
     pub fn round(&mut self, proxy: &Proxy, policies: Policies, seconds: f64) -> Result<Round> {
-        let order = self.order(proxy, policies);
+        let order = self.order(proxy, policies)?;
         let mut round = self.give(&order, proxy, Until::Seconds(seconds))?;
         round.logged = take_access_log(proxy)?;
         Ok(round)
     }
 
-    /// Sends `requests` one after another over one connection, for what is counted rather than timed.
-    pub fn count_through(&mut self, proxy: &Proxy, policies: Policies, requests: u64) -> Result<()> {
-        let order = Order { connections: 1, pace: Pace::Saturated, warm_up: 0.0, ..self.order(proxy, policies) };
-        let round = self.give(&order, proxy, Until::Requests(requests))?;
+    /// Sends `requests` one after another over one connection, for what is counted rather than timed, and holds it until
+    /// `lasting` is over. Tells how long it lasted.
+    pub fn count_through(
+        &mut self,
+        proxy: &Proxy,
+        policies: Policies,
+        requests: u64,
+        lasting: Duration,
+    ) -> Result<Duration> {
+        let order = Order { connections: 1, pace: Pace::Saturated, warm_up: 0.0, ..self.order(proxy, policies)? };
+        let round = self.give(&order, proxy, Until::Requests { count: requests, lasting: lasting.as_secs_f64() })?;
         match round.first_error {
             Some(reason) => Err(Failure::new(format!("{} failed a request that was counted: {reason}", proxy.name))),
-            None => Ok(()),
+            None => Ok(Duration::from_nanos(round.elapsed_ns)),
         }
     }
 
-    fn order(&self, proxy: &Proxy, policies: Policies) -> Order {
-        Order {
+    fn order(&self, proxy: &Proxy, policies: Policies) -> Result<Order> {
+        Ok(Order {
             target: proxy.address,
             connections: self.load.connections,
             request: self.load.request(policies),
@@ -79,7 +87,8 @@ impl LoadSide {
             warm_up: if self.load.connections > 100 { LONG_WARM_UP } else { WARM_UP },
             until: Until::Seconds(0.0),
             proxy: Some(proxy.pid()),
-        }
+            cores: cores()?,
+        })
     }
 
     fn give(&mut self, order: &Order, proxy: &Proxy, until: Until) -> Result<Round> {

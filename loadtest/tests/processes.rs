@@ -55,6 +55,7 @@ fn order(target: &str, proxy: u32) -> Value {
     json!({
         "target": target, "connections": 4, "request": { "path": "/", "headers": [], "body": 0 }, "answer": 69,
         "pace": "Saturated", "warm_up": 0.02, "until": { "Seconds": 0.1 }, "proxy": proxy,
+        "cores": [0, 0],
     })
 }
 

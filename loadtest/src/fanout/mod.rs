@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::child::{Child, LOAD_CORE, PROXY_CORE, Spoken};
+use crate::child::{Child, Core, Spoken};
 use crate::failure::{Failure, Result, While};
 use crate::peers::free_address;
 use crate::statistics::{median, spread};
@@ -107,7 +107,7 @@ impl Stage {
     /// Starts a broker and `binary` before it, and waits until one can subscribe.
     pub fn start(binary: &Path, folder: &Path) -> Result<Self> {
         let arguments = ["broker".to_owned(), "--topic".to_owned(), TOPIC.to_owned()];
-        let mut broker = Spoken::start("the broker", LOAD_CORE, &folder.join("broker.log"), &arguments)?;
+        let mut broker = Spoken::start("the broker", Core::Load, &folder.join("broker.log"), &arguments)?;
         let bootstrap = broker.hear()?;
         let (address, admin) = (free_address()?, free_address()?);
         let write = |name: &str, text: String| {
@@ -117,7 +117,7 @@ impl Stage {
         write("events.yaml", configuration(address, admin, &bootstrap))?;
         let file = folder.join("events.yaml");
         let program: [&OsStr; 4] = [binary.as_ref(), "run".as_ref(), "-c".as_ref(), file.as_ref()];
-        let mut gateway = Child::start("portolan", PROXY_CORE, &folder.join("events.log"), &program)?;
+        let mut gateway = Child::start("portolan", Core::Proxy, &folder.join("events.log"), &program)?;
         // Asked by a subscription rather than an event: one that is published now could still be on its way to the first of
         // those who listen.
         gateway.wait_until(START, || audience::subscribe(address).map(drop).map_err(|failure| failure.to_string()))?;
@@ -137,7 +137,7 @@ impl Stage {
 pub fn bare_round(seconds: f64, like: &Round, folder: &Path) -> Result<Round> {
     let log = folder.join("bare.log");
     let arguments = ["bare".to_owned(), "--frame".to_owned(), like.frame.to_string()];
-    let mut bare = Spoken::start("the bare loop", PROXY_CORE, &log, &arguments)?;
+    let mut bare = Spoken::start("the bare loop", Core::Proxy, &log, &arguments)?;
     let address = bare.hear()?;
     let every = like.elapsed_ns / like.messages.max(1);
     let mut arguments = vec!["--bare".to_owned(), address, "--server".to_owned(), bare.pid().to_string()];
@@ -147,7 +147,7 @@ pub fn bare_round(seconds: f64, like: &Round, folder: &Path) -> Result<Round> {
 
 fn audience_round(mut arguments: Vec<String>, seconds: f64, folder: &Path) -> Result<Round> {
     arguments.splice(0..0, ["audience", "--seconds", &seconds.to_string()].map(str::to_owned));
-    let mut audience = Spoken::start("the audience", LOAD_CORE, &folder.join("audience.log"), &arguments)?;
+    let mut audience = Spoken::start("the audience", Core::Load, &folder.join("audience.log"), &arguments)?;
     let line = audience.hear()?;
     let round: Round = serde_json::from_str(&line).while_doing("the audience reported no figures")?;
     if round.deliveries == 0 {

@@ -394,8 +394,9 @@ mod tests {
             answer: 2,
             pace: Pace::Saturated,
             warm_up: 0.0,
-            until: Until::Requests(requests),
+            until: Until::Requests { count: requests, lasting: 0.0 },
             proxy: None,
+            cores: (0, 0),
         };
         let mut generator = Generator::connect(&poll, &order).unwrap();
         let (mut poll, mut events, mut buffer) = (poll, Events::with_capacity(8), [0; 1024]);

@@ -21,7 +21,6 @@ pub use generator::ask;
 pub use order::{Order, Pace, Request, Round, Until};
 pub use upstream::answer_body;
 
-use crate::child::{LOAD_CORE, PROXY_CORE};
 use crate::clock;
 use crate::cpu::{Meter, Reading, core_busy};
 use crate::failure::{Failure, Result, While};
@@ -108,13 +107,16 @@ impl Side {
         let mut generator = Generator::connect(&self.poll, order)?;
         self.run_for(&mut generator, seconds(order.warm_up)?)?;
 
-        let meters = Meters::of(order.proxy)?;
+        let meters = Meters::of(order)?;
         let before = meters.read()?;
         generator.begin_counting(clock::now());
         let start = clock::now();
         match order.until {
             Until::Seconds(count) => self.run_for(&mut generator, seconds(count)?)?,
-            Until::Requests(count) => self.run_through(&mut generator, count)?,
+            Until::Requests { count, lasting } => {
+                self.run_through(&mut generator, count)?;
+                self.hold(&mut generator, start + seconds(lasting)?)?;
+            }
         }
         let end = clock::now();
         let after = meters.read()?;
@@ -172,6 +174,17 @@ impl Side {
         Ok(())
     }
 
+    /// Keeps the connections open until `end`, with nothing to send.
+    fn hold(&mut self, generator: &mut Generator, end: Instant) -> Result<()> {
+        loop {
+            let left = end.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.turn(Some(&mut *generator), Some(left))?;
+        }
+    }
+
     /// One turn of the loop. At a fixed rate it does not sleep: the kernel's timers are too coarse for 50 µs, and a
     /// request sent late would be held against the proxy.
     fn step(&mut self, generator: &mut Generator, now: Instant, end: Instant) -> Result<()> {
@@ -211,6 +224,7 @@ fn nanos(duration: Duration) -> u64 {
 struct Meters {
     proxy: Option<Meter>,
     own: Meter,
+    cores: (usize, usize),
 }
 
 struct Readings {
@@ -221,16 +235,17 @@ struct Readings {
 }
 
 impl Meters {
-    fn of(proxy: Option<u32>) -> Result<Self> {
-        Ok(Self { proxy: proxy.map(Meter::of).transpose()?, own: Meter::of(std::process::id())? })
+    fn of(order: &Order) -> Result<Self> {
+        let proxy = order.proxy.map(Meter::of).transpose()?;
+        Ok(Self { proxy, own: Meter::of(std::process::id())?, cores: order.cores })
     }
 
     fn read(&self) -> Result<Readings> {
         Ok(Readings {
             proxy: self.proxy.as_ref().map(Meter::read).transpose()?.unwrap_or_default(),
             own: self.own.read()?,
-            proxy_core: core_busy(PROXY_CORE)?,
-            load_core: core_busy(LOAD_CORE)?,
+            proxy_core: core_busy(self.cores.0)?,
+            load_core: core_busy(self.cores.1)?,
         })
     }
 }
@@ -258,7 +273,12 @@ mod tests {
             warm_up: 0.01,
             until: Until::Seconds(0.1),
             proxy: None,
+            cores: (0, 0),
         }
+    }
+
+    fn requests(count: u64) -> Until {
+        Until::Requests { count, lasting: 0.0 }
     }
 
     #[test]
@@ -273,7 +293,7 @@ mod tests {
     #[test]
     fn bodies_larger_than_a_socket_takes_at_once_go_both_ways() {
         let (mut side, address) = side(3_000_000, 3_000_000);
-        let order = Order { warm_up: 0.0, until: Until::Requests(6), ..order(address, 3_000_000, 3_000_000) };
+        let order = Order { warm_up: 0.0, until: requests(6), ..order(address, 3_000_000, 3_000_000) };
         let round = side.round(&order).unwrap();
         assert_eq!((round.requests, round.wrong, round.errors), (6, 0, 0), "{round:?}");
     }
@@ -281,7 +301,7 @@ mod tests {
     #[test]
     fn an_answer_of_another_length_is_wrong() {
         let (mut side, address) = side(69, 0);
-        let round = side.round(&Order { until: Until::Requests(8), ..order(address, 70, 0) }).unwrap();
+        let round = side.round(&Order { until: requests(8), ..order(address, 70, 0) }).unwrap();
         assert_eq!((round.requests, round.errors), (0, 0));
         assert!(round.wrong >= 8, "{round:?}");
         assert_eq!(round.first_error.as_deref(), Some("an answer had status 200 and 69 bytes instead of 200 and 70"));
@@ -290,7 +310,7 @@ mod tests {
     #[test]
     fn a_request_that_reaches_the_upstream_with_another_length_is_refused_there() {
         let (mut side, address) = side(69, 10);
-        let round = side.round(&Order { until: Until::Requests(4), ..order(address, 69, 9) }).unwrap();
+        let round = side.round(&Order { until: requests(4), ..order(address, 69, 9) }).unwrap();
         assert_eq!(round.requests, 0);
         assert_eq!(round.first_error.as_deref(), Some("an answer had status 400 and 0 bytes instead of 200 and 69"));
     }
@@ -308,16 +328,25 @@ mod tests {
     #[test]
     fn so_many_requests_are_sent_and_not_one_more() {
         let (mut side, address) = side(69, 0);
-        let order = Order { warm_up: 0.0, until: Until::Requests(1_001), ..order(address, 69, 0) };
+        let order = Order { warm_up: 0.0, until: requests(1_001), ..order(address, 69, 0) };
         assert_eq!(side.round(&order).unwrap().requests, 1_001);
         assert_eq!(side.upstream.answered, 1_001);
     }
 
     #[test]
+    fn a_round_lasts_as_long_as_it_is_to_though_its_requests_were_answered_long_ago() {
+        let (mut side, address) = side(69, 0);
+        let until = Until::Requests { count: 3, lasting: 0.2 };
+        let round = side.round(&Order { warm_up: 0.0, until, ..order(address, 69, 0) }).unwrap();
+        assert_eq!((round.requests, round.errors), (3, 0));
+        assert!(round.elapsed_ns >= 200_000_000, "{round:?}");
+    }
+
+    #[test]
     fn a_request_allocates_nothing_on_the_load_side() {
         let (mut side, address) = side(69, 0);
-        let mut allocations = |requests| {
-            let order = Order { warm_up: 0.0, until: Until::Requests(requests), ..order(address, 69, 0) };
+        let mut allocations = |count| {
+            let order = Order { warm_up: 0.0, until: requests(count), ..order(address, 69, 0) };
             allocation_counter::measure(|| _ = side.round(&order).unwrap()).count_total
         };
         // What a round allocates (connections, the reading of /proc) does not grow with its requests; how many processes

@@ -25,6 +25,8 @@ pub struct Order {
     pub until: Until,
     /// The process whose CPU time is read with that of its descendants; none where nobody's is.
     pub proxy: Option<u32>,
+    /// The proxy's core and the load side's.
+    pub cores: (usize, usize),
 }
 
 /// A request's parts.
@@ -52,8 +54,14 @@ pub enum Pace {
 pub enum Until {
     /// After so many seconds of counting.
     Seconds(f64),
-    /// After so many requests were answered, for what is counted rather than timed.
-    Requests(u64),
+    /// After `count` requests were answered and `lasting` seconds have passed, whichever is later: for what is counted
+    /// rather than timed.
+    Requests {
+        /// How many requests.
+        count: u64,
+        /// How many seconds at the least; the connections stay open meanwhile.
+        lasting: f64,
+    },
 }
 
 /// What one round came to. Times are in nanoseconds.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use crate::child::{Child, PROXY_CORE};
+use crate::child::{Child, Core};
 use crate::failure::{Failure, Result, While};
 use crate::load::{self, Request};
 
@@ -58,7 +58,7 @@ impl Site<'_> {
     fn start(&self, name: &'static str, address: SocketAddr, folder: &Path, program: &[&OsStr]) -> Result<Proxy> {
         let log = folder.join("output.log");
         let command: Vec<&OsStr> = self.under.iter().map(OsString::as_os_str).chain(program.iter().copied()).collect();
-        let mut child = Child::start(name, PROXY_CORE, &log, &command)?;
+        let mut child = Child::start(name, Core::Proxy, &log, &command)?;
         let request = self.request.bytes(address);
         let body = child.wait_until(START, || load::ask(address, &request, ANSWER))?;
         if body != self.answer.as_bytes() {

@@ -7,15 +7,17 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::{Proxy, Site, free_address};
+use super::{ANSWER, Proxy, Site, free_address};
 use crate::failure::{Failure, Result, While};
+use crate::load::{self, Request};
 
 /// What Portolan does besides passing on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policies {
     /// Nothing that can be left out.
     Off,
-    /// API key or token, a rate limit that never trips, breaker, metrics, access log to a file. Requests show the key.
+    /// API key or token, a rate limit that never trips, CORS, header rules, breaker, metrics, access log to a file. Requests
+    /// show the key, and come from a page of another origin.
     Key,
     /// The same. Requests show the token, which the gateway has verified before and remembers.
     Token,
@@ -30,8 +32,20 @@ const KEY_HASH: &str = "382e5ce3a85ee1e69c2aa2976bbc666d4ee41e29d1aa51e72f774eb8
 pub const TOKEN: &str = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6ImxvYWR0ZXN0In0\
     .eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlLmNvbSIsInN1YiI6ImxvYWR0ZXN0IiwiYXVkIjoiYXBpIiwiaWF0IjoxNzYzNjAwMDAwLCJleHAiOjQxMDI0NDQ4MDAsImNsaWVudF9pZCI6ImxvYWR0ZXN0Iiwic2NvcGUiOiJvcmRlcnM6cmVhZCBvcmRlcnM6d3JpdGUifQ\
     .FxhYJHueuw4cA0a069rk9yi_H4jHnYiYfuWr6dEH5IiaW9rR4k_yGRsuhYJdj_e0J_Af7HeJCYuOZod3GoENxw";
+/// The origin of the page that calls, which CORS lets in.
+pub const ORIGIN: &str = "https://shop.example.com";
 /// The public half of that key.
 const JWKS: &str = r#"{"keys": [{"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "loadtest", "x": "TAdeEnvS9y6xdXinCp1d8CD4YUqCe69eWWUxOTR2554", "y": "lGJ2uqprhq8iZBCmlU0R3QVSWTVa7lj-6KaGKEs2dW4"}]}"#;
+
+/// What the route does where policies are on.
+const OF_THE_ROUTE: &str = r#"    authenticate: [ keys, tokens ]
+    # Beyond what one core can answer: the bucket is drawn from, and never empty.
+    rate_limit: { per: consumer, limit: 100000000, every: 1s }
+    cors: { origins: [ "https://shop.example.com" ], exposed_headers: [ ratelimit ] }
+    headers:
+      request: { remove: [ x-internal ], set: { x-tenant: acme } }
+      response: { remove: [ x-team ], set: { x-tag: a } }
+"#;
 
 /// Which gateway: its binary and what it is told.
 #[derive(Debug, Clone)]
@@ -113,8 +127,26 @@ impl Gateway {
         let file = self.write(&folder, address, free_address()?, site.upstream, &access_log)?;
         let program: [&OsStr; 4] = [self.binary.as_ref(), "run".as_ref(), "-c".as_ref(), file.as_ref()];
         let proxy = site.start(self.name, address, &folder, &program)?;
-        let access_log = (self.policies != Policies::Off).then_some(access_log);
-        Ok(Proxy { access_log, ..proxy })
+        if self.policies == Policies::Off {
+            return Ok(proxy);
+        }
+        self.refuses_strangers(site, address)?;
+        Ok(Proxy { access_log: Some(access_log), ..proxy })
+    }
+
+    /// A gateway that lets everybody in does not do what it is measured for.
+    fn refuses_strangers(&self, site: &Site<'_>, address: SocketAddr) -> Result<()> {
+        let request = Request { headers: Vec::new(), ..site.request.clone() };
+        match load::ask(address, &request.bytes(address), ANSWER) {
+            Err(reason) if reason.contains(" 401 ") => Ok(()),
+            Err(reason) => {
+                Err(Failure::new(format!("a request without credentials was not refused with 401: {reason}")))
+            }
+            Ok(_) => Err(Failure::new(format!(
+                "{} let in a request without credentials: its policies are not on",
+                self.name
+            ))),
+        }
     }
 
     /// Whether it understands what it is told, which an older one may not.
@@ -144,16 +176,19 @@ impl Gateway {
     }
 
     fn configuration(&self, listen: SocketAddr, admin: SocketAddr, upstream: SocketAddr, access_log: &Path) -> String {
+        // As nginx is told: no connection is closed for its age, and the pool keeps what a thousand clients need.
         let top = format!(
-            "workers: 1\nlisteners: {{ public: {{ address: \"{listen}\" }} }}\nadmin: {{ address: \"{admin}\" }}\n"
+            r#"workers: 1
+listeners:
+  public: {{ address: "{listen}", max_connections: 16384, max_requests: off, idle_timeout: 1h }}
+admin: {{ address: "{admin}" }}
+"#
         );
+        let upstream = format!(r#"endpoints: [ "http://{upstream}" ], pool: {{ idle_per_worker: 1024 }}"#);
         let (rest, of_the_route) = match self.policies {
-            Policies::Off => (
-                format!(
-                    "access_log: {{ to: off }}\nupstreams: {{ up: {{ endpoints: [ \"http://{upstream}\" ], breaker: off }} }}\n"
-                ),
-                "",
-            ),
+            Policies::Off => {
+                (format!("access_log: {{ to: off }}\nupstreams: {{ up: {{ {upstream}, breaker: off }} }}\n"), "")
+            }
             Policies::Key | Policies::Token => (
                 format!(
                     r#"access_log: {{ to: "{log}" }}
@@ -163,20 +198,17 @@ identity:
 consumers:
   loadtest: {{ keys: [ {{ hash: {KEY_HASH} }} ] }}
 upstreams:
-  up:
-    endpoints: [ "http://{upstream}" ]
-    breaker: {{ error_ratio: 50%, minimum: 20, window: 10s, open_for: 5s }}
+  up: {{ {upstream}, breaker: {{ error_ratio: 50%, minimum: 20, window: 10s, open_for: 5s }} }}
 "#,
                     log = access_log.display()
                 ),
-                // Beyond what one core can answer: the bucket is drawn from, and never empty.
-                ", authenticate: [ keys, tokens ], rate_limit: { per: consumer, limit: 100000000, every: 1s }",
+                OF_THE_ROUTE,
             ),
         };
         let others: String = (1..self.routes)
             .map(|number| format!("  r{number}: {{ path: /shelf-{}/{number}/**, upstream: up }}\n", number % 100))
             .collect();
-        format!("{top}{rest}routes:\n{others}  all: {{ path: /**, upstream: up{of_the_route} }}\n")
+        format!("{top}{rest}routes:\n{others}  all:\n    path: /**\n    upstream: up\n{of_the_route}")
     }
 }
 
