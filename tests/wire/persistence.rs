@@ -1,9 +1,9 @@
 //! Which connections serve another request, and that answers keep the order of their requests.
 
-use super::{answer, echo, get, listening, naming, ok, plain, request, whole};
+use super::{SECOND, answer, echo, get, listening, naming, ok, plain, request, whole};
 use crate::kit::raw::End;
 use crate::kit::wait::Watched;
-use crate::kit::{Message, RawClient, RawUpstream};
+use crate::kit::{Message, RawClient, RawUpstream, TestGateway};
 
 #[test]
 fn one_connection_on_each_side_serves_requests_of_all_kinds() {
@@ -209,4 +209,26 @@ fn an_http_1_0_upstream_is_understood_and_its_connection_ends_with_its_answer() 
     }
     upstream.wait_for_cancelled(2);
     assert_eq!(upstream.connections(), 2);
+}
+
+#[test]
+fn a_connection_to_an_upstream_is_kept_for_its_time_and_no_longer() {
+    let upstream = naming();
+    let gateway = TestGateway::with_config(
+        r#"
+        workers: 1
+        listeners: { public: { address: 127.0.0.1:0, idle_timeout: 1h } }
+        upstreams: { service: { endpoints: [ "{upstream}" ], timeouts: { idle: 10s } } }
+        routes: { all: { path: /**, upstream: service } }
+        "#,
+    )
+    .with("upstream", upstream.url())
+    .start();
+    let mut client = RawClient::connect(gateway.address());
+    for (path, idle, connections) in [("/1", 0, 1), ("/2", 9, 1), ("/3", 9, 1), ("/4", 11, 2)] {
+        gateway.advance(idle * SECOND);
+        client.send(get(path));
+        assert_eq!(answer(&mut client, "GET"), ok(path));
+        assert_eq!(upstream.connections(), connections, "{path}");
+    }
 }

@@ -104,6 +104,23 @@ fn a_body_of_a_byte_a_second_is_refused_once_its_rate_is_judged() {
 }
 
 #[test]
+fn a_body_that_stands_still_is_given_up_after_its_time_and_not_before() {
+    let (upstream, got) = counting(10);
+    let gateway =
+        with_listener("body_timeout: 20s, min_body_rate: off", PATIENT).with("upstream", upstream.url()).start();
+    let mut client = RawClient::connect(gateway.address());
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf");
+    got.wait("half of it arrives", |got| (*got == 4).then_some(()));
+    gateway.advance(19 * SECOND);
+    assert!(client.is_quiet(), "given up too soon");
+    gateway.advance_until("the body is given up", SECOND, || !client.is_quiet());
+    let refused = answer(&mut client, "POST");
+    assert_eq!((refused.status(), refused.field("connection").as_deref()), (408, Some("close")));
+    assert_eq!(refused.json()["code"], "request_timeout");
+    upstream.wait_for_cancelled(1);
+}
+
+#[test]
 fn a_body_of_a_byte_a_second_passes_where_no_rate_is_asked_for() {
     let (upstream, got) = counting(100);
     let gateway = with_listener("min_body_rate: off", PATIENT).with("upstream", upstream.url()).start();

@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::Message as Frame;
 use tokio_tungstenite::tungstenite::{self, WebSocket};
 
-use super::{answer, get, naming, ok, pattern, plain, whole};
+use super::{SECOND, answer, get, naming, ok, pattern, plain, whole};
 use crate::kit::foreign::WebSocketEcho;
 use crate::kit::raw::{End, Peer};
 use crate::kit::{Message, RawClient, RawUpstream, TestGateway, wait};
@@ -192,6 +192,37 @@ fn a_tunnel_whose_receiver_does_not_read_holds_back_its_sender() {
     assert_eq!(upgraded(&mut client), switched());
     let sent = client.send_until_blocked(&vec![b'x'; SIZE]);
     assert!(sent < SIZE * 3 / 4, "{sent} bytes were taken for a service that does not read");
+}
+
+#[test]
+fn a_tunnel_ends_when_nothing_has_passed_for_its_time_and_not_while_something_does() {
+    let upstream = switching(|peer| {
+        while let Some(bytes) = peer.read_bytes(1) {
+            peer.send(bytes);
+        }
+        peer.hang();
+    });
+    let gateway = TestGateway::with_config(
+        r#"
+        workers: 1
+        upstreams: { service: { endpoints: [ "{upstream}" ], timeouts: { idle: 10s } } }
+        routes: { all: { path: /**, upstream: service, deadline: 1s } }
+        "#,
+    )
+    .with("upstream", upstream.url())
+    .start();
+    let mut client = RawClient::connect(gateway.address());
+    client.send(UPGRADE);
+    assert_eq!(upgraded(&mut client), switched());
+    for _ in 0..5 {
+        gateway.advance(6 * SECOND);
+        client.send("x");
+        assert_eq!(client.read_bytes(1), b"x");
+    }
+    gateway.advance_until("the upstream is let go", SECOND, || upstream.cancelled() == 1);
+    assert_eq!(client.end(), End::Closed);
+    let line = &gateway.log(1)[0];
+    assert_eq!(json!([line["status"], line["outcome"]]), json!([101, "completed"]));
 }
 
 #[test]
