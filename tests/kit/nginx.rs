@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::upstream::nobody;
+use super::upstream::free;
 use super::wait;
 
 /// A running nginx with its files in a folder of its own. It is killed when it is dropped.
@@ -23,7 +23,7 @@ impl Nginx {
         fs::create_dir(folder.path().join("files")).expect("the folder can be written");
         // The port is free when it is asked for; somebody else may take it before nginx does, who then ends at once.
         for _ in 0..5 {
-            let address = nobody();
+            let address = free();
             fs::write(folder.path().join("nginx.conf"), configuration(&folder, address, locations))
                 .expect("the folder can be written");
             if let Some(process) = serve(&folder, address) {

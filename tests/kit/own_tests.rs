@@ -96,6 +96,13 @@ fn nobody_listens_at_the_address_of_nobody() {
 }
 
 #[test]
+fn the_address_of_nobody_is_given_to_nobody_else() {
+    // Otherwise a test that counts what it is asked may be asked by another one, whose upstream was to be away.
+    let taken = std::net::TcpListener::bind(nobody()).map(drop);
+    assert_eq!(taken.map_err(|error| error.kind()), Err(std::io::ErrorKind::AddrInUse));
+}
+
+#[test]
 fn a_watched_value_wakes_who_waits_for_it() {
     let watched = Watched::<u32>::default();
     let other = watched.clone();

@@ -252,10 +252,26 @@ impl Drop for FakeUpstream {
     }
 }
 
-/// An address that nobody listens at.
+/// An address that nobody listens at, and nobody will while this process lives: a port that was given back may be the next
+/// upstream's of another test, which would be asked what was meant for nobody.
 pub fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
-    listener.local_addr().expect("a bound socket has an address")
+    static HELD: Mutex<Vec<socket2::Socket>> = Mutex::new(Vec::new());
+    let (socket, address) = bound();
+    HELD.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+    address
+}
+
+/// An address at which another process may begin to listen. It was free when it was asked for, and may be so no more.
+pub fn free() -> SocketAddr {
+    bound().1
+}
+
+/// A socket that holds a port and does not listen there.
+fn bound() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("there is room");
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("there is a free port");
+    let address = socket.local_addr().ok().and_then(|address| address.as_socket());
+    (socket, address.expect("a bound socket has an address"))
 }
 
 /// A service so busy that the system takes no more connections for it: whoever connects waits.
