@@ -72,8 +72,11 @@ async fn run(setup: Setup, ready: SyncSender<io::Result<()>>) {
     let shard = Shard::start(&shared.control, &worker);
     shared.join_shard(shard.listener());
     let turn = Turn::of(&worker);
-    let driving =
-        [tokio::task::spawn_local(turn.clone().drive()), tokio::task::spawn_local(turn.alarms().clone().drive())];
+    let driving = [
+        tokio::task::spawn_local(turn.clone().drive()),
+        tokio::task::spawn_local(turn.alarms().clone().drive()),
+        tokio::task::spawn_local(worker.local(Pools::default).watch()),
+    ];
     let housekeeping = tokio::task::spawn_local(keep_house(worker.clone(), engine.clone()));
     let connections = TaskTracker::new();
     let mut accepting = Vec::new();

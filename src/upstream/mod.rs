@@ -2,6 +2,7 @@
 
 mod call;
 mod hop;
+mod idle;
 mod pool;
 mod probe;
 mod returning;

@@ -2,13 +2,16 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use portolan_exchange::Moment;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::idle::{Bells, Connection, News};
 use crate::wire::Link;
 
 /// A place among the calls that an upstream is given at a time, over all workers.
@@ -49,44 +52,63 @@ impl Drop for Waiting {
 #[derive(Default)]
 pub struct Pools {
     idle: RefCell<HashMap<u64, Vec<Idle>>>,
+    bells: Bells,
 }
 
 struct Idle {
-    link: Rc<Link>,
+    connection: Connection,
     until: Moment,
 }
 
 impl Idle {
-    /// Nothing has any business on an idle connection: bytes on it belong to no request, and its end is its end.
     fn is_usable(&self, now: Moment) -> bool {
-        self.until > now && !self.link.has_news()
+        self.until > now && self.connection.heard() == News::None
     }
 }
 
 impl Pools {
+    /// A connection of this worker that was just opened.
+    pub fn fresh(&self, endpoint: u64, link: Rc<Link>) -> Connection {
+        Connection::new(link, endpoint, &self.bells)
+    }
+
     /// The connection used last that is still open and was not idle for too long.
-    pub fn take(&self, endpoint: u64, now: Moment) -> Option<Rc<Link>> {
+    pub fn take(&self, endpoint: u64, now: Moment) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let of_endpoint = idle.get_mut(&endpoint)?;
         while let Some(last) = of_endpoint.pop() {
             if last.is_usable(now) {
-                return Some(last.link);
+                return Some(last.connection);
             }
         }
         None
     }
 
-    /// Keeps a connection until that moment, unless `bound` of its endpoint are kept already; then the oldest goes.
-    pub fn keep(&self, endpoint: u64, link: Rc<Link>, until: Moment, bound: usize) {
-        if bound == 0 {
+    /// Keeps a connection until that moment, unless `bound` of its endpoint are kept already; then the oldest goes. One on which
+    /// something is there is closed.
+    pub fn keep(&self, connection: Connection, until: Moment, bound: usize) {
+        if bound == 0 || connection.listen() == News::Some {
             return;
         }
         let mut idle = self.idle.borrow_mut();
-        let of_endpoint = idle.entry(endpoint).or_default();
+        let of_endpoint = idle.entry(connection.endpoint()).or_default();
         if of_endpoint.len() >= bound {
             of_endpoint.remove(0);
         }
-        of_endpoint.push(Idle { link, until });
+        of_endpoint.push(Idle { connection, until });
+    }
+
+    /// Closes connections the moment something arrives on them, for as long as the worker lives.
+    pub async fn watch(self: Rc<Self>) {
+        poll_fn(|context| {
+            for endpoint in self.bells.rung(context) {
+                if let Some(of_endpoint) = self.idle.borrow_mut().get_mut(&endpoint) {
+                    of_endpoint.retain(|kept| kept.connection.heard() == News::None);
+                }
+            }
+            Poll::<()>::Pending
+        })
+        .await;
     }
 
     /// Closes what was idle for too long, and forgets endpoints to which nothing is kept: also those that left the plan.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use portolan_exchange::{BodyError, BodyStream, Frame, Moment, Size};
 use portolan_http1::{Decoder, Framing, Limits, Persistence, Piece};
 
+use super::idle::Connection;
 use super::pool::{Pools, Seat};
 use super::upload::{Broken, Upload};
 use crate::wire::Link;
@@ -15,15 +16,13 @@ use crate::wire::Link;
 /// Where a connection goes when its response was read.
 pub struct Return {
     /// The connection.
-    pub link: Rc<Link>,
+    pub connection: Connection,
     /// The rest of the request: an answer may be there before its end.
     pub upload: Upload,
     /// Whether the upstream keeps the connection.
     pub persistence: Persistence,
     /// The worker's pools.
     pub pools: Rc<Pools>,
-    /// The endpoint it leads to.
-    pub endpoint: u64,
     /// How many may be kept.
     pub bound: usize,
     /// How long it may be kept.
@@ -36,11 +35,12 @@ impl Return {
     /// Puts the connection back, if nothing of its request is still to be sent, which whoever took it next would wait for, and
     /// nothing has arrived behind the response.
     pub fn put(self, now: Moment) {
-        let is_clean = self.upload.is_sent() || (self.upload.has_arrived() && self.link.waiting() == 0);
-        self.link.reading.clear();
-        self.link.writing.clear();
-        if is_clean && self.persistence == Persistence::KeepAlive && self.link.inflow().len() == 0 {
-            self.pools.keep(self.endpoint, self.link, now.after(self.idle), self.bound);
+        let link = &self.connection.link;
+        let is_clean = self.upload.is_sent() || (self.upload.has_arrived() && link.waiting() == 0);
+        link.reading.clear();
+        link.writing.clear();
+        if is_clean && self.persistence == Persistence::KeepAlive {
+            self.pools.keep(self.connection, now.after(self.idle), self.bound);
         }
     }
 }
@@ -87,7 +87,7 @@ impl Returning {
 
     fn end(&mut self) {
         if let Some(place) = self.place.take() {
-            let now = place.link.reading.now();
+            let now = place.connection.link.reading.now();
             place.put(now);
         }
     }
@@ -103,7 +103,7 @@ impl BodyStream for Returning {
         let this = &mut *self;
         loop {
             let Some(place) = &mut this.place else { return Poll::Ready(None) };
-            let link = place.link.clone();
+            let link = place.connection.link.clone();
             // Both ways at once: what is still to come of the request goes on.
             match place.upload.poll(&link, context) {
                 Poll::Ready(Err(Broken::Source(error))) => return this.fail(error),

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use super::call::{Call, Failed, Timing};
+use super::idle::Connection;
 use super::pool::{Pools, Seat, Waiting};
 use super::returning::{Return, Returning};
 use super::upload::Upload;
@@ -160,11 +161,11 @@ impl Service {
         let mut body = std::mem::take(&mut request.body);
         if let Some(kept) = pools.take(endpoint.id, now) {
             let again = again(&body);
-            let mut call = Call::begin(&kept, &request, body, exchange, &LIMITS, timing);
+            let mut call = Call::begin(&kept.link, &request, body, exchange, &LIMITS, timing);
             match call.head().await {
                 Ok(head) => {
                     let upload = call.upload;
-                    return Ok(self.response(exchange, &request, endpoint, head, kept, upload, pools, seat));
+                    return Ok(self.response(exchange, &request, head, kept, upload, pools, seat));
                 }
                 // Closed while it was idle, or before the first byte of an answer: what is idempotent, and here to be sent, is
                 // sent once more (RFC 9110, section 9.2.2).
@@ -175,12 +176,12 @@ impl Service {
                 Err(failed) => return Err(self.failed(endpoint, exchange, timing, &call, failed)),
             }
         }
-        let fresh = self.connect(worker, endpoint, timing.limit).await?;
-        let mut call = Call::begin(&fresh, &request, body, exchange, &LIMITS, timing);
+        let fresh = pools.fresh(endpoint.id, self.connect(worker, endpoint, timing.limit).await?);
+        let mut call = Call::begin(&fresh.link, &request, body, exchange, &LIMITS, timing);
         match call.head().await {
             Ok(head) => {
                 let upload = call.upload;
-                Ok(self.response(exchange, &request, endpoint, head, fresh, upload, pools, seat))
+                Ok(self.response(exchange, &request, head, fresh, upload, pools, seat))
             }
             Err(failed) => Err(self.failed(endpoint, exchange, timing, &call, failed)),
         }
@@ -191,9 +192,8 @@ impl Service {
         &self,
         exchange: &Exchange,
         request: &Request,
-        endpoint: &Endpoint,
         head: ResponseHead,
-        link: Rc<Link>,
+        connection: Connection,
         upload: Upload,
         pools: Rc<Pools>,
         seat: Seat,
@@ -205,25 +205,25 @@ impl Service {
             fields.push(b"connection", b"upgrade");
             fields.push(b"upgrade", b"websocket");
             response.fields = fields;
-            response.tunnel = Some(through::tunnel(link, seat, self.settings.timeouts.idle, exchange.counters()));
+            response.tunnel =
+                Some(through::tunnel(connection.link, seat, self.settings.timeouts.idle, exchange.counters()));
             return response;
         }
         response.fields = fields;
         let idle = self.settings.timeouts.idle;
         let place = Return {
-            link,
+            connection,
             upload,
             persistence,
             pools,
-            endpoint: endpoint.id,
             bound: self.settings.pool.idle_per_worker,
             idle,
             _seat: seat,
         };
         debug_assert!(request.method != Method::Head || framing == Framing::None, "a HEAD is answered without content");
-        response.body = match whole(&place.link, framing) {
+        response.body = match whole(&place.connection.link, framing) {
             Some(bytes) => {
-                let now = place.link.reading.now();
+                let now = place.connection.link.reading.now();
                 // An upload that goes on is not waited for: its answer is complete.
                 place.put(now);
                 Body::whole(bytes)

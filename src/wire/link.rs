@@ -134,16 +134,6 @@ impl Link {
         }
     }
 
-    /// Whether anything at all can be read now, its end included, as far as the system has told: costs no system call where
-    /// it has not.
-    pub fn has_news(&self) -> bool {
-        if self.inflow.borrow().len() > 0 {
-            return true;
-        }
-        let mut byte = [0];
-        !matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-    }
-
     /// Queues a head; its buffer comes from [`buffers::head`] and goes back there.
     pub fn queue_head(&self, head: Vec<u8>) {
         self.queue(Piece::Head(head, 0));

@@ -226,7 +226,6 @@ fn what_comes_behind_an_answer_is_never_taken_for_the_next() {
 }
 
 #[test]
-#[ignore = "wire: an idle connection is looked at when it is taken and every two seconds"]
 fn a_kept_connection_on_which_something_arrives_is_closed_and_never_used() {
     let say_more = Watched::<bool>::default();
     let told = say_more.clone();
