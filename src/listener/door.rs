@@ -59,16 +59,16 @@ impl Door {
     ///
     /// # Errors
     /// Something is scarce, or a trusted proxy tells what cannot be understood: the request is refused.
-    pub fn ask(&self, connection: &Connection, fields: &Fields) -> Result<Client, Refused> {
+    pub fn ask(&self, connection: &Connection, fields: &Fields) -> Result<Client, Box<Refused>> {
         if let Some(scarce) = self.admission.shed() {
             self.admission.count_shed();
             let fault = Fault::new(FaultKind::Overloaded, "the gateway has no room for another request now");
             let fault = fault.because(format!("the {scarce} are nearly used up")).retry_after(COME_AGAIN);
-            return Err(Refused { fault, address: connection.peer.ip() });
+            return Err(Refused::of(connection, fault));
         }
         client::of(connection, &self.settings, fields).map_err(|malformed| {
             let fault = Fault::new(FaultKind::BadRequest, malformed.to_string());
-            Refused { fault, address: connection.peer.ip() }
+            Refused::of(connection, fault)
         })
     }
 }
@@ -80,4 +80,11 @@ pub struct Refused {
     pub fault: Fault,
     /// Where it came from, as far as is known.
     pub address: IpAddr,
+}
+
+impl Refused {
+    // Boxed, so that who is let in carries nothing of it.
+    fn of(connection: &Connection, fault: Fault) -> Box<Self> {
+        Box::new(Self { fault, address: connection.peer.ip() })
+    }
 }

@@ -10,6 +10,7 @@ mod link;
 mod pipe;
 mod turn;
 
+pub use alarms::Alarm;
 pub use hop::{Upgrades, strip_hop};
 pub use link::{HIGH_WATER, Link};
 pub use pipe::Pipe;

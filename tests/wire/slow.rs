@@ -3,6 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
+use http_body_util::{BodyExt, StreamBody};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 
 use super::{SECOND, answer, get, listening, ok, plain, with_listener};
@@ -118,6 +121,45 @@ fn a_body_that_stands_still_is_given_up_after_its_time_and_not_before() {
     assert_eq!((refused.status(), refused.field("connection").as_deref()), (408, Some("close")));
     assert_eq!(refused.json()["code"], "request_timeout");
     upstream.wait_for_cancelled(1);
+}
+
+#[test]
+fn over_http_2_a_body_that_is_too_slow_ends_its_stream_alone() {
+    type Sent = http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, std::convert::Infallible>;
+    let upstream = super::naming();
+    let gateway =
+        with_listener("min_body_rate: 240B, body_timeout: 1h", PATIENT).with("upstream", upstream.url()).start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut sender = runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(gateway.address()).await.unwrap();
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake::<_, _, Sent>(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .unwrap();
+        tokio::spawn(connection);
+        sender
+    });
+    // One byte, and then nothing.
+    let byte = stream::iter([Ok(http_body::Frame::data(bytes::Bytes::from_static(b"x")))]).chain(stream::pending());
+    let request = http::Request::post("http://a/slow").body(StreamBody::new(byte).boxed_unsync()).unwrap();
+    let slow = runtime.spawn(sender.send_request(request));
+    let turn = || runtime.block_on(tokio::task::yield_now());
+    wait::until("the call begins", || {
+        turn();
+        upstream.connections() == 1
+    });
+    let mut seconds = 0;
+    gateway.advance_until("the body is given up", SECOND, || {
+        seconds += 1;
+        turn();
+        slow.is_finished()
+    });
+    assert!(seconds >= 10, "refused after {seconds} s, before its rate counts");
+    let refused = runtime.block_on(slow).unwrap().unwrap();
+    assert_eq!(refused.status(), 408);
+    let request = http::Request::get("http://a/next").body(http_body_util::Empty::new().boxed_unsync()).unwrap();
+    let next = runtime.block_on(sender.send_request(request)).unwrap();
+    assert_eq!(next.status(), 200);
 }
 
 #[test]

@@ -83,7 +83,7 @@ async fn drain<C, E>(
                     tell(connection.as_mut());
                     break clock.timeout(GOODBYE, connection).await.ok();
                 }
-                Flat::Write | Flat::Body => {
+                Flat::Write => {
                     tracing::debug!(?why, "connection cut");
                     break None;
                 }
@@ -111,7 +111,7 @@ async fn answer(
     let fields = wire::fields(&received);
     // As it came: what a client lists in `Connection` must not take away what a proxy says.
     let asked = door.ask(&connection, &fields);
-    let arrival = wire::request_in(received, fields, pulse.clone()).and_then(|arrival| {
+    let arrival = wire::request_in(received, fields, &door).and_then(|arrival| {
         let is_refused = arrival.request.method == Method::Trace && door.rules.trace == Trace::Refuse;
         if is_refused { Err(fault_of(Refusal::Trace)) } else { Ok(arrival) }
     });

@@ -18,7 +18,6 @@ pub struct Pulse {
     open: AtomicUsize,
     idle_since: Since,
     write_stalled: Since,
-    body_stalled: Since,
     no_room: Notify,
 }
 
@@ -59,8 +58,6 @@ pub enum Flat {
     Idle,
     /// The client takes nothing.
     Write,
-    /// The client began a body and sends nothing of it.
-    Body,
 }
 
 impl Pulse {
@@ -71,7 +68,6 @@ impl Pulse {
             open: AtomicUsize::new(0),
             idle_since: Since::never(),
             write_stalled: Since::never(),
-            body_stalled: Since::never(),
             no_room: Notify::new(),
             clock,
         };
@@ -87,15 +83,6 @@ impl Pulse {
     /// The client takes no bytes now.
     pub fn write_waits(&self) {
         self.write_stalled.begin(|| self.clock.now());
-    }
-
-    /// A body waits for the client, or does not any more.
-    pub fn body_waits(&self, waits: bool) {
-        if waits {
-            self.body_stalled.begin(|| self.clock.now());
-        } else {
-            self.body_stalled.end();
-        }
     }
 
     /// A request was turned away because there was no room for it.
@@ -116,7 +103,6 @@ impl Pulse {
 
     /// An exchange ended, its answer handed over.
     fn end(&self) {
-        self.body_stalled.end();
         if self.open.fetch_sub(1, Relaxed) == 1 {
             self.idle_since.set(self.clock.now());
         }
@@ -124,19 +110,17 @@ impl Pulse {
 
     /// What this connection waits for next, and until when it may.
     fn next(&self) -> Option<(Moment, Flat)> {
-        let Listener { idle_timeout, body_timeout, write_timeout, .. } = &*self.settings;
+        let Listener { idle_timeout, write_timeout, .. } = &*self.settings;
         let write = self.write_stalled.get().map(|since| (since.after(*write_timeout), Flat::Write));
-        let body = self.body_stalled.get().map(|since| (since.after(*body_timeout), Flat::Body));
         let is_quiet = self.open.load(Relaxed) == 0;
         let idle = self.idle_since.get().map(|since| (since.after(*idle_timeout), Flat::Idle));
         let quiet = idle.filter(|_| is_quiet);
-        [write, body, quiet].into_iter().flatten().min_by_key(|(moment, _)| *moment)
+        [write, quiet].into_iter().flatten().min_by_key(|(moment, _)| *moment)
     }
 
     /// Waits until the connection has waited too long for something.
     pub async fn flat(&self) -> Flat {
-        let Listener { idle_timeout, body_timeout, write_timeout, .. } = &*self.settings;
-        let shortest = *idle_timeout.min(body_timeout).min(write_timeout);
+        let shortest = self.settings.idle_timeout.min(self.settings.write_timeout);
         loop {
             let now = self.clock.now();
             let next = self.next();
@@ -204,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_or_sends_nothing_is_ended_after_a_minute() {
+    fn a_client_that_takes_nothing_is_ended_after_a_minute() {
         let clock = Clock::manual(SystemTime::UNIX_EPOCH);
         let one = pulse(&clock);
         let _beat = one.begin();
@@ -212,12 +196,5 @@ mod tests {
         clock.advance(Duration::from_secs(30));
         one.write_waits();
         assert_eq!(flat_after(&clock, &one), (30, Flat::Write));
-        let other = pulse(&clock);
-        let _other = other.begin();
-        other.body_waits(true);
-        clock.advance(Duration::from_secs(59));
-        other.body_waits(false);
-        other.body_waits(true);
-        assert_eq!(flat_after(&clock, &other), (60, Flat::Body));
     }
 }

@@ -9,15 +9,18 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::Body as _;
 use hyper::body::Incoming;
+use portolan_config::snapshot::Listener;
 use portolan_exchange::{
     Body, BodyError, BodyStream, Fault, FaultKind, Fields, Frame, Method, Request, Response, Size, Target, Version,
     exchange,
 };
 
-use super::pulse::{Beat, Pulse};
+use super::super::door::Door;
+use super::pulse::Beat;
+use crate::edge::pace::Pace;
 use crate::pipeline::Tail;
 use crate::wire::library::{broken, fields_in, fields_out, frame_in, frame_out};
-use crate::wire::{Upgrades, strip_hop};
+use crate::wire::{Alarm, Upgrades, strip_hop};
 
 /// A request that arrived.
 pub struct Arrival {
@@ -36,7 +39,7 @@ pub fn fields(received: &http::Request<Incoming>) -> Fields {
 ///
 /// # Errors
 /// A request that can be read in two ways, or that asks for what is not served.
-pub fn request_in(received: http::Request<Incoming>, mut fields: Fields, pulse: Arc<Pulse>) -> Result<Arrival, Fault> {
+pub fn request_in(received: http::Request<Incoming>, mut fields: Fields, door: &Door) -> Result<Arrival, Fault> {
     let authority = authority(&received, &fields)?;
     // Before any policy: what a client lists in `Connection` must not take away what a policy sets.
     strip_hop(&mut fields, Upgrades::Strip);
@@ -46,7 +49,8 @@ pub fn request_in(received: http::Request<Incoming>, mut fields: Fields, pulse: 
     let body = if body.is_end_stream() {
         Body::Empty
     } else {
-        Body::stream(Received { body, counters: counters.clone(), pulse })
+        let (late, settings) = (door.turn.alarms().alarm(), door.settings.clone());
+        Body::stream(Received { body, counters: counters.clone(), pace: Pace::new(), late, settings })
     };
     let method = Method::of(head.method.as_str());
     let request = Request { method, target, authority, version: Version::Http2, fields, body, upgrade: None };
@@ -85,24 +89,31 @@ fn target(uri: &http::Uri) -> Result<Target, Fault> {
 struct Received {
     body: Incoming,
     counters: Rc<exchange::Bytes>,
-    pulse: Arc<Pulse>,
+    pace: Pace,
+    // Until when something must have come of it.
+    late: Alarm,
+    settings: Arc<Listener>,
 }
 
 impl BodyStream for Received {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        self.pulse.body_waits(frame.is_pending());
-        let frame = std::task::ready!(frame);
-        Poll::Ready(match frame {
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else { return self.wait(context) };
+        let frame = match frame {
             None => None,
-            Some(Ok(frame)) => Some(frame_in(frame).inspect(|frame| {
-                if let Frame::Data(data) = frame {
-                    let received = &self.counters.received;
-                    received.set(received.get() + data.len() as u64);
-                }
-            })),
+            Some(Ok(frame)) => Some(frame_in(frame)),
             Some(Err(error)) => Some(Err(broken(&error))),
-        })
+        };
+        let bytes = if let Some(Ok(Frame::Data(data))) = &frame { data.len() } else { 0 };
+        let received = &self.counters.received;
+        received.set(received.get() + bytes as u64);
+        if self.pace.is_waited_for() {
+            let now = self.late.now();
+            self.pace.came(bytes, now);
+            self.late.clear();
+        } else {
+            self.pace.was_here(bytes);
+        }
+        Poll::Ready(frame)
     }
 
     fn size(&self) -> Size {
@@ -110,9 +121,16 @@ impl BodyStream for Received {
     }
 }
 
-impl Drop for Received {
-    fn drop(&mut self) {
-        self.pulse.body_waits(false);
+impl Received {
+    /// Nothing more is here: waits for the client, within its time.
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        if !self.pace.is_waited_for() {
+            self.pace.waits(self.late.now());
+            if let Some(until) = self.pace.until(&self.settings) {
+                self.late.set(until);
+            }
+        }
+        self.late.poll(context).map(|()| Some(Err(BodyError::Late)))
     }
 }
 
