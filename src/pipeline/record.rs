@@ -12,7 +12,7 @@ use crate::access_log::Line;
 
 /// Records an exchange that ended.
 pub fn record(engine: &Engine, worker: &Worker, exchange: &mut Exchange, outcome: Outcome) {
-    let now = worker.clock.now();
+    let now = worker.clock.look();
     // A call that was cut short took its time, too.
     if let Some(began) = exchange.record.calling.take() {
         exchange.record.upstream_time += now.since(began);

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
-use tokio::io::ReadBuf;
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::alarms::{Alarm, remember};
@@ -126,11 +126,25 @@ impl Link {
     pub fn poll_fill(&self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_read_ready(context))?;
-            match self.inflow.borrow_mut().fill(|room| self.stream.try_read(room)) {
+            match self.inflow.borrow_mut().fill(|room| self.read(room)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => return Poll::Ready(read),
             }
+        }
+    }
+
+    /// Reads once. A read that does not fill its room has drained the socket (epoll(7), question 9): what the runtime knows of
+    /// its readiness is taken back at once, which saves the read that would say so.
+    fn read(&self, room: &mut [u8]) -> io::Result<usize> {
+        let mut count = 0;
+        let full = self.stream.try_io(Interest::READABLE, || {
+            count = self.stream.try_read(room)?;
+            if count == room.len() || count == 0 { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        });
+        match full {
+            Err(error) if count == 0 => Err(error),
+            Ok(()) | Err(_) => Ok(count),
         }
     }
 

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use portolan_exchange::Worker;
+use portolan_exchange::{Worker, clock};
 
 use super::alarms::{Alarms, remember};
 use super::link::Link;
@@ -69,6 +69,7 @@ impl Turn {
             for link in sending.drain(..) {
                 link.send_deferred();
             }
+            clock::turn_begins();
             Poll::<()>::Pending
         })
         .await;

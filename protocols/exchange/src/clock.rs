@@ -1,5 +1,6 @@
 //! Time, injected: one clock stands behind all timers, buckets and tokens, so that a test can move it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -30,9 +31,13 @@ impl Moment {
 
     /// This moment plus a duration, saturating at the end of time (584 years).
     pub fn after(self, duration: Duration) -> Self {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(nanos))
+        Self(self.0.saturating_add(nanos(duration)))
     }
+}
+
+/// Saturating at the end of time, and without the 128 bits of [`Duration::as_nanos`].
+const fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
 }
 
 /// The clock of a gateway: the system's, or one that a test moves by hand. Cheap to clone.
@@ -70,12 +75,18 @@ impl Clock {
         }))))
     }
 
-    /// The present moment.
+    /// The present moment. Within a turn of a worker ([`turn_begins`]) it is the moment of an earlier look.
     pub fn now(&self) -> Moment {
         match &*self.0 {
-            Source::System { origin } => Moment::default().after(origin.elapsed()),
+            Source::System { origin } => Moment(nanos(LOOK.with(Look::now).saturating_duration_since(*origin))),
             Source::Manual(manual) => lock(manual).now,
         }
+    }
+
+    /// The present moment, looked at anew, also within a turn: for how long something took.
+    pub fn look(&self) -> Moment {
+        LOOK.with(Look::forget);
+        self.now()
     }
 
     /// The present time of day, for logs, expiry dates and headers.
@@ -162,6 +173,46 @@ impl fmt::Debug for Clock {
     }
 }
 
+/// A turn of this thread's loop begins: it has slept, or has handled all that was ready. From the first call on the thread looks
+/// at the system's clock once a turn, and after every 64 questions. A request asks a dozen times, and each look costs as much as
+/// a small allocation.
+pub fn turn_begins() {
+    LOOK.with(|look| {
+        look.most.set(64);
+        look.forget();
+    });
+}
+
+thread_local! {
+    static LOOK: Look = const { Look { at: Cell::new(None), left: Cell::new(0), most: Cell::new(0) } };
+}
+
+/// The last look of a thread at the system's clock.
+struct Look {
+    at: Cell<Option<Instant>>,
+    // How often it still may be used, and how often from a new one on.
+    left: Cell<u32>,
+    most: Cell<u32>,
+}
+
+impl Look {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place where time enters")]
+    fn now(&self) -> Instant {
+        if let (Some(at), left @ 1..) = (self.at.get(), self.left.get()) {
+            self.left.set(left - 1);
+            return at;
+        }
+        let at = Instant::now();
+        self.at.set(Some(at));
+        self.left.set(self.most.get());
+        at
+    }
+
+    fn forget(&self) {
+        self.left.set(0);
+    }
+}
+
 /// A limit of time was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elapsed;
@@ -234,6 +285,23 @@ mod tests {
         assert_eq!(late.as_mut().now_or_never(), None);
         assert_eq!(clock.sleepers(), 1);
         assert_eq!(clock.wall(), SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+    }
+
+    #[test]
+    fn within_a_turn_time_stands_still_for_so_many_looks() {
+        let clock = Clock::system();
+        std::thread::spawn(move || {
+            turn_begins();
+            let first = clock.now();
+            assert_eq!((0..64).map(|_| clock.now()).filter(|now| *now != first).count(), 0);
+            while clock.now() == first {}
+            let second = clock.now();
+            while clock.look() == second {}
+            turn_begins();
+            assert!(clock.now() > second);
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

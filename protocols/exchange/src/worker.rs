@@ -2,7 +2,6 @@
 
 use std::any::{Any, TypeId};
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
@@ -23,7 +22,8 @@ pub struct Worker {
     /// Work that outlives its client.
     pub errands: Errands,
     runner: OnceCell<Rc<dyn Runner>>,
-    locals: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
+    // So few that looking through them is faster than a table.
+    locals: RefCell<Vec<(TypeId, Rc<dyn Any>)>>,
 }
 
 /// Runs child exchanges through the phases, from Describe on; the first frame of a session from Guard on.
@@ -42,7 +42,7 @@ impl Worker {
             clock,
             sessions: Rc::new(Sessions::default()),
             runner: OnceCell::new(),
-            locals: RefCell::new(HashMap::new()),
+            locals: RefCell::default(),
         })
     }
 
@@ -60,10 +60,10 @@ impl Worker {
     /// What the worker keeps of this type, made when it is first asked for: pools, metric cells, buffers.
     pub fn local<T: Any>(&self, make: impl FnOnce() -> T) -> Rc<T> {
         let key = TypeId::of::<T>();
-        let known = self.locals.borrow().get(&key).cloned();
+        let known = self.locals.borrow().iter().find(|(kept, _)| *kept == key).map(|(_, any)| any.clone());
         let any = known.unwrap_or_else(|| {
             let made: Rc<dyn Any> = Rc::new(make());
-            self.locals.borrow_mut().insert(key, made.clone());
+            self.locals.borrow_mut().push((key, made.clone()));
             made
         });
         any.downcast().expect("a local is kept under its own type")
