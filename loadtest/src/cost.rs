@@ -19,7 +19,7 @@ use crate::scenario::Load;
 /// Requests of the run with few: whatever is done once (connections, pools, a token that is verified) is done.
 const FEW: u64 = 100;
 /// How many more the other has: enough that what differs between two starts weighs nothing.
-const MORE: u64 = 1_000;
+const MORE: u64 = 2_000;
 
 /// What one request costs.
 #[derive(Debug, Clone, Copy, PartialEq)]

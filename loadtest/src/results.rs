@@ -187,7 +187,7 @@ const HOW_TO_READ: &str = "
 - *Memory* is the growth of `RssAnon` over 10,000 connections that each asked once and then stay idle, in fresh processes.
 - *Fan-out* publishes 200 bytes to 2,000 WebSockets, one message per wake; the bare loop writes frames of the same length.
 - *Instructions* (user space, callgrind) and *system calls* (strace) are the difference between two runs of one length, of
-  which one has 1,000 requests more, over one connection; they do not drift. Their scenarios begin with `cost-`.
+  which one has 2,000 requests more, over one connection; they do not drift. Their scenarios begin with `cost-`.
 - `load-bound=N/M`: in N of M rounds the load side had nothing to spare while the proxy's core had, so it was the bottleneck. CPU per
   request still holds, but of a proxy that was not saturated.
 - `rate-missed=N/M`: in N of M rounds fewer requests were answered than the rate asked for.
