@@ -36,10 +36,10 @@ impl Return {
     /// nothing has arrived behind the response.
     pub fn put(self, now: Moment) {
         let link = &self.connection.link;
-        let is_clean = self.upload.is_sent() || (self.upload.has_arrived() && link.waiting() == 0);
+        let has_left = self.upload.has_left(link);
         link.reading.clear();
         link.writing.clear();
-        if is_clean && self.persistence == Persistence::KeepAlive {
+        if has_left && self.persistence == Persistence::KeepAlive {
             self.pools.keep(self.connection, now.after(self.idle), self.bound);
         }
     }

@@ -1,7 +1,7 @@
 //! A request's body on its way to an upstream.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use portolan_exchange::{Body, BodyError, Frame, Method, Moment, Size};
 use portolan_http1::{self as http1, CHUNK_END, Framing};
@@ -24,6 +24,8 @@ enum Stage {
     Queued,
     /// All of it is sent.
     Sent,
+    /// The upstream takes no more of it.
+    Refused,
 }
 
 /// Why a body was not sent to its end.
@@ -57,14 +59,14 @@ impl Upload {
         self.framing
     }
 
-    /// Whether all of it was here to be sent.
+    /// Whether nothing more of it is waited for.
     pub fn has_arrived(&self) -> bool {
         self.stage != Stage::Arriving
     }
 
-    /// Whether all of it was sent.
-    pub fn is_sent(&self) -> bool {
-        self.stage == Stage::Sent
+    /// Whether the system has taken all of it: nothing of it is in the way of another request.
+    pub fn has_left(&self, link: &Link) -> bool {
+        matches!(self.stage, Stage::Queued | Stage::Sent) && link.waiting() == 0
     }
 
     /// Queues a body that is here whole behind its head.
@@ -79,49 +81,48 @@ impl Upload {
         }
     }
 
-    /// Sends on. Ready when all of it is sent.
+    /// Sends on. Ready when all of it is sent, or no more of it will be.
     pub fn poll(&mut self, link: &Link, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         loop {
-            if self.stage == Stage::Sent {
-                return Poll::Ready(Ok(()));
-            }
-            if self.stage == Stage::Queued || link.waiting() >= HIGH_WATER {
-                match self.poll_taken(link, context) {
-                    Poll::Ready(Ok(())) if self.stage == Stage::Queued => self.stage = Stage::Sent,
-                    Poll::Ready(Ok(())) => {}
-                    other => return other,
+            match self.stage {
+                Stage::Sent => return Poll::Ready(Ok(())),
+                Stage::Refused => return Poll::Ready(Err(Broken::Refused)),
+                Stage::Queued => {
+                    ready!(self.poll_taken(link, context)?);
+                    self.stage = Stage::Sent;
                 }
-                continue;
-            }
-            // The panic of a body's source must not count for the upstream.
-            let polled = catch_unwind(AssertUnwindSafe(|| self.body.poll_frame(context)));
-            match polled.map_err(|panic| Broken::Panicked(crate::pipeline::panic_text(panic.as_ref()))) {
-                Err(panicked) => {
-                    self.body = Body::Empty;
-                    return Poll::Ready(Err(panicked));
-                }
-                Ok(polled) => match polled {
-                    Poll::Ready(Some(Ok(frame))) => self.queue(link, frame),
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Broken::Source(error))),
+                Stage::Arriving if link.waiting() >= HIGH_WATER => ready!(self.poll_taken(link, context)?),
+                Stage::Arriving => match self.poll_frame(context)? {
+                    Poll::Ready(Some(frame)) => self.queue(link, frame),
                     Poll::Ready(None) => self.end(link, None),
                     Poll::Pending => {
-                        return match self.poll_taken(link, context) {
-                            Poll::Ready(Err(broken)) => Poll::Ready(Err(broken)),
-                            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
-                        };
+                        // What is queued goes out meanwhile.
+                        let _ = self.poll_taken(link, context)?;
+                        return Poll::Pending;
                     }
                 },
             }
         }
     }
 
+    /// The next piece of the body. A panic of its source ends this request alone, and does not count for the upstream.
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, Broken>>> {
+        match catch_unwind(AssertUnwindSafe(|| self.body.poll_frame(context))) {
+            Ok(polled) => polled.map_err(Broken::Source),
+            Err(panic) => {
+                self.body = Body::Empty;
+                Poll::Ready(Some(Err(Broken::Panicked(crate::pipeline::panic_text(panic.as_ref())))))
+            }
+        }
+    }
+
     /// Waits until the upstream has taken what is queued.
-    fn poll_taken(&self, link: &Link, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    fn poll_taken(&mut self, link: &Link, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         let before = link.waiting();
         match link.poll_drained(context) {
             Poll::Ready(taken) => {
                 link.writing.clear();
-                Poll::Ready(taken.map_err(|_| Broken::Refused))
+                Poll::Ready(taken.map_err(|_| self.refuse()))
             }
             Poll::Pending => {
                 if link.waiting() < before || !link.writing.is_set() {
@@ -131,6 +132,13 @@ impl Upload {
                 link.writing.poll(context).map(|()| Err(Broken::Stalled))
             }
         }
+    }
+
+    /// Reads no more of the body: nobody takes it, and its sender learns that when it is let go.
+    fn refuse(&mut self) -> Broken {
+        self.stage = Stage::Refused;
+        self.body = Body::Empty;
+        Broken::Refused
     }
 
     fn queue(&mut self, link: &Link, frame: Frame) {
