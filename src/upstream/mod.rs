@@ -1,15 +1,19 @@
 //! Services behind the gateway: the choice of an endpoint, permits, time-outs and pooled connections.
 
+mod attempt;
 mod call;
+mod endpoint;
 mod hop;
 mod idle;
 mod pool;
 mod probe;
 mod returning;
+mod seats;
 mod service;
 mod through;
 mod upload;
 
+pub use endpoint::Endpoint;
 pub use pool::Pools;
 pub use probe::HttpProbe;
-pub use service::{Endpoint, Service};
+pub use service::Service;

@@ -9,7 +9,8 @@ use portolan_exchange::{BodyError, BodyStream, Frame, Moment, Size};
 use portolan_http1::{Decoder, Framing, Limits, Persistence, Piece};
 
 use super::idle::Connection;
-use super::pool::{Pools, Seat};
+use super::pool::Pools;
+use super::seats::Seat;
 use super::upload::{Broken, Upload};
 use crate::wire::Link;
 

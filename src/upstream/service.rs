@@ -1,28 +1,30 @@
 //! One service: its endpoints, its breaker, and calls to it.
 
-use std::net::SocketAddr;
+mod faults;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use portolan_actors::breaker::{Breaker, Permit, Verdict};
+use portolan_actors::breaker::Breaker;
 use portolan_actors::health::{Health, HealthView};
 use portolan_config::snapshot as settings;
 use portolan_exchange::clock::Elapsed;
 use portolan_exchange::{
-    Body, BodyError, Class, Exchange, Fault, FaultKind, LocalBoxFuture, Method, Moment, Request, Response, Upstream,
-    Worker,
+    Body, Exchange, Fault, FaultKind, LocalBoxFuture, Method, Moment, Request, Response, Upstream, Worker,
 };
 use portolan_http1::{Framing, Limits, ResponseHead};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
+use super::attempt::Attempt;
 use super::call::{Call, Failed, Timing};
+use super::endpoint::{Endpoint, connect};
 use super::idle::Connection;
-use super::pool::{Pools, Seat, Waiting};
+use super::pool::Pools;
 use super::returning::{Return, Returning};
+use super::seats::{Seat, Waiting};
 use super::upload::Upload;
 use super::{hop, through};
 use crate::edge::admission::Account;
@@ -44,29 +46,6 @@ pub struct Service {
 struct Watched {
     view: Arc<HealthView>,
     _health: Health,
-}
-
-/// One address of a service.
-#[derive(Debug)]
-pub struct Endpoint {
-    /// Tells it from every other endpoint there ever was in this process.
-    pub id: u64,
-    /// `host:port`, as the `Host` field has it.
-    pub authority: Arc<str>,
-    host: String,
-    port: u16,
-}
-
-impl Endpoint {
-    /// The endpoint of these settings.
-    pub fn new(id: u64, settings: &settings::Endpoint) -> Self {
-        Self { id, authority: settings.authority().into(), host: settings.host.clone(), port: settings.port }
-    }
-
-    /// Host and port to connect to.
-    pub fn address(&self) -> (&str, u16) {
-        (&self.host, self.port)
-    }
 }
 
 impl Service {
@@ -254,7 +233,8 @@ impl Service {
 
     async fn connect(&self, worker: &Rc<Worker>, endpoint: &Endpoint, deadline: Moment) -> Result<Rc<Link>, Fault> {
         let limit = worker.clock.now().after(self.settings.timeouts.connect).min(deadline);
-        let connecting = connect(&endpoint.host, endpoint.port);
+        let (host, port) = endpoint.address();
+        let connecting = connect(host, port);
         let file = Account::of(worker).admission().file().map_err(|refused| {
             let fault = Fault::new(FaultKind::Overloaded, "the gateway has no room for another connection now");
             fault.because(refused).retry_after(Duration::from_secs(1))
@@ -267,74 +247,6 @@ impl Service {
             }
             Ok(Err(error)) => Err(self.unreachable(endpoint, error)),
             Err(_) => Err(self.unreachable(endpoint, "no connection within its time")),
-        }
-    }
-
-    fn circuit_open(&self, retry_after: Duration) -> Fault {
-        Fault::new(FaultKind::CircuitOpen, format!("`{}` is failing and is left alone for a while", self.settings.name))
-            .retry_after(retry_after)
-    }
-
-    fn no_endpoint(&self) -> Fault {
-        Fault::new(FaultKind::NoEndpoint, format!("no endpoint of `{}` is healthy", self.settings.name))
-            .retry_after(self.settings.health.as_ref().map_or(Duration::from_secs(1), |health| health.interval))
-    }
-
-    fn unreachable(&self, endpoint: &Endpoint, cause: impl std::fmt::Display) -> Fault {
-        Fault::new(FaultKind::UpstreamUnreachable, format!("`{}` could not be reached", self.settings.name))
-            .because(format!("{}: {cause}", endpoint.authority))
-    }
-
-    fn closed(&self) -> Fault {
-        let name = &self.settings.name;
-        Fault::new(FaultKind::UpstreamBroken, format!("`{name}` closed the connection before it answered"))
-    }
-
-    /// What the caller is told of a call without an answer.
-    fn failed(
-        &self,
-        endpoint: &Endpoint,
-        exchange: &Exchange,
-        timing: Timing,
-        call: &Call<'_>,
-        failed: Failed,
-    ) -> Fault {
-        let name = &self.settings.name;
-        let cause = |what: &dyn std::fmt::Display| format!("{}: {what}", endpoint.authority);
-        match failed {
-            Failed::NoAnswer(how) => self.closed().because(cause(&how)),
-            Failed::CutOff => self.closed().because(cause(&"closed within the head of its answer")),
-            Failed::Panicked(panic) => {
-                Fault::new(FaultKind::Internal, "the gateway failed while it passed this request on").because(panic)
-            }
-            Failed::NotHttp(what) => {
-                Fault::new(FaultKind::UpstreamBroken, format!("`{name}` answered with what is not HTTP"))
-                    .because(cause(&what))
-            }
-            // The body of the request broke off, which is its client's doing and not the upstream's.
-            Failed::Body(error) => {
-                let fault = match error {
-                    BodyError::Broken(_) => Fault::new(FaultKind::MalformedBody, "the body's framing was wrong"),
-                    BodyError::Late => Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time"),
-                    BodyError::Gone | BodyError::TooLarge { .. } => {
-                        Fault::new(FaultKind::ClientGone, "the request broke off before its end")
-                    }
-                };
-                fault.because(cause(&error))
-            }
-            Failed::Late if !call.upload.has_arrived() => {
-                Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time")
-            }
-            Failed::Late if timing.limit == exchange.deadline && call.link.reading.now() >= timing.limit => Fault::new(
-                FaultKind::DeadlineExceeded,
-                "the time for this request was over before the service answered",
-            ),
-            Failed::Stalled => {
-                Fault::new(FaultKind::UpstreamTimeout, format!("`{name}` did not take the request in time"))
-                    .because(cause(&"nothing of the request was taken within its time"))
-            }
-            Failed::Late => Fault::new(FaultKind::UpstreamTimeout, format!("`{name}` did not answer in time"))
-                .because(cause(&"no head of a response within its time")),
         }
     }
 }
@@ -378,54 +290,6 @@ impl Upstream for Service {
     ) -> LocalBoxFuture<'a, Result<Response, Fault>> {
         self.call(worker, exchange, request).boxed_local()
     }
-}
-
-/// A call under way, for which the breaker gave its permit.
-struct Attempt<'a> {
-    permit: Option<Permit>,
-    worker: &'a Worker,
-    deadline: Moment,
-}
-
-impl Attempt<'_> {
-    /// Tells the breaker how the call ended. What the service itself calls an error of its own counts like not answering; what
-    /// was nobody's fault but the caller's or ours says nothing about the service.
-    fn settle(mut self, outcome: &Result<Response, Fault>) {
-        let Some(permit) = self.permit.take() else { return };
-        match outcome {
-            Ok(response) if response.status < 500 => permit.settle(Verdict::Success),
-            Ok(_) => permit.settle(Verdict::Failure),
-            // Time that was over while the service had it says the same.
-            Err(fault) if fault.kind().class() == Class::Upstream || fault.kind() == FaultKind::DeadlineExceeded => {
-                permit.settle(Verdict::Failure);
-            }
-            Err(_) => drop(permit),
-        }
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        // Dropped on its way: the client went away, which says nothing, or the time was over, which does.
-        if let Some(permit) = self.permit.take()
-            && self.worker.clock.now() >= self.deadline
-        {
-            permit.settle(Verdict::Failure);
-        }
-    }
-}
-
-/// Connects to the first address of a host that takes a connection.
-///
-/// # Errors
-/// What the system says of the last address tried.
-pub(super) async fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {
-    let stream = match host.parse() {
-        Ok(address) => TcpStream::connect(SocketAddr::new(address, port)).await?,
-        Err(_) => TcpStream::connect((host, port)).await?,
-    };
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 /// Methods whose request may be sent twice (RFC 9110, section 9.2.2).

@@ -12,7 +12,7 @@ use portolan_exchange::exchange::Bytes;
 use portolan_exchange::upgrade::{ByteStream, Tunnel};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::pool::Seat;
+use super::seats::Seat;
 use crate::wire::{Link, Pipe};
 
 /// Passes on what either side sends until one of them has ended, or neither has sent anything for `idle`.
