@@ -2,44 +2,53 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use portolan_exchange::exchange::Exchange;
+use portolan_config::snapshot::Timeouts;
 use portolan_exchange::protocol::Interim;
-use portolan_exchange::{Body, Method, Moment, Request};
-use portolan_http1::{self as http1, Asked, Limits, ResponseHead, ResponseReader};
+use portolan_exchange::{Body, BodyError, Method, Moment, Request};
+use portolan_http1::{self as http1, Asked, Framing, Limits, ResponseHead, ResponseReader};
 
+use super::idle::Connection;
 use super::upload::{Broken, Upload};
-use crate::wire::{Link, buffers};
+use crate::wire::{Upgrades, buffers, strip_hop};
 
-/// A request on its way, and the response it waits for.
-pub struct Call<'a> {
-    /// The connection.
-    pub link: &'a Rc<Link>,
-    /// The body, or what is still to come of it.
-    pub upload: Upload,
-    asked: Asked,
-    limits: &'a Limits,
-    interim: Option<Rc<dyn Interim>>,
-    reader: ResponseReader,
-    timing: Timing,
-    looked_at: usize,
-    heard: bool,
-    interims: usize,
-}
+/// What is read of an upstream's answers at most; heads of services are larger than those of clients now and then.
+pub const LIMITS: Limits =
+    Limits { line: 8 << 10, field: 32 << 10, head: 64 << 10, fields: 128, chunk_line: 256, trailers: 16 << 10 };
 
 // Heads before the answer's own: services send one or two, and one that sends them for ever never answers.
 const INTERIMS: usize = 32;
+
+/// What is asked, of whichever connection.
+pub struct Question<'a> {
+    /// The request, without its body.
+    pub request: &'a Request,
+    /// Who is told of heads before the answer's own.
+    pub interim: Option<&'a Rc<dyn Interim>>,
+    /// How long it may take.
+    pub timing: Timing,
+}
 
 /// Until when what must have happened.
 #[derive(Clone, Copy)]
 pub struct Timing {
     /// The head of the response, whatever comes before it.
     pub limit: Moment,
-    /// The head of the response, from the end of the request on.
-    pub first_byte: std::time::Duration,
-    /// The upstream taking something of the request.
-    pub write: std::time::Duration,
+    first_byte: Duration,
+    write: Duration,
+    deadline: Moment,
+}
+
+/// A call whose answer has begun.
+pub struct Answered {
+    /// The head of the response.
+    pub head: ResponseHead,
+    /// The connection, on which its content comes.
+    pub connection: Connection,
+    /// The rest of the request: an answer may be there before its end.
+    pub upload: Upload,
 }
 
 /// Why there is no response.
@@ -52,137 +61,180 @@ pub enum Failed {
     /// What came is no response.
     NotHttp(&'static str),
     /// The request's own body failed.
-    Body(portolan_exchange::BodyError),
+    Body(BodyError),
     /// The request's own body panicked.
     Panicked(String),
     /// The service takes nothing of the request.
     Stalled,
-    /// The time was over.
+    /// The service did not answer in its time.
     Late,
+    /// The time for the whole exchange was over.
+    DeadlineExceeded,
+}
+
+impl Timing {
+    /// The times of a call that begins now, on behalf of an exchange that may last until its deadline.
+    pub fn new(timeouts: &Timeouts, now: Moment, deadline: Moment) -> Self {
+        let limit = now.after(timeouts.request).min(deadline);
+        Self { limit, first_byte: timeouts.first_byte, write: timeouts.write, deadline }
+    }
+}
+
+impl Question<'_> {
+    /// Asks on this connection and waits for the head of the response. Dropping the future leaves the connection in the middle of a
+    /// message, and closes it.
+    pub async fn ask(&self, connection: Connection, body: Body) -> Result<Answered, Failed> {
+        let mut call = Call::begin(self, connection, body);
+        let head = poll_fn(|context| call.poll_head(context)).await?;
+        call.connection.link.reading.clear();
+        let is_content_expected = self.request.method != Method::Head;
+        debug_assert!(is_content_expected || head.framing == Framing::None, "a HEAD is answered without content");
+        Ok(Answered { head, connection: call.connection, upload: call.upload })
+    }
+
+    /// The body for asking once more, where that does no harm (RFC 9110, section 9.2.2) and all of it is here.
+    pub fn again(&self, body: &Body) -> Option<Body> {
+        match body {
+            _ if !is_idempotent(&self.request.method) => None,
+            Body::Empty => Some(Body::Empty),
+            Body::Whole(bytes) => Some(Body::Whole(bytes.clone())),
+            Body::Stream(_) => None,
+        }
+    }
+}
+
+/// Methods whose request may be sent twice (RFC 9110, section 9.2.2).
+fn is_idempotent(method: &Method) -> bool {
+    matches!(method, Method::Get | Method::Head | Method::Put | Method::Delete | Method::Options | Method::Trace)
+}
+
+/// A request on its way, and the response it waits for.
+struct Call<'a> {
+    question: &'a Question<'a>,
+    connection: Connection,
+    upload: Upload,
+    reader: ResponseReader,
+    // So much of what is here holds no whole head.
+    looked_at: usize,
+    // Something of a response has come.
+    heard: bool,
+    interims: usize,
 }
 
 impl<'a> Call<'a> {
     /// Queues the request on this connection.
-    pub fn begin(
-        link: &'a Rc<Link>,
-        request: &Request,
-        body: Body,
-        exchange: &Exchange,
-        limits: &'a Limits,
-        timing: Timing,
-    ) -> Self {
+    fn begin(question: &'a Question<'a>, connection: Connection, body: Body) -> Self {
+        let Question { request, timing, .. } = question;
+        let link = &connection.link;
         let mut upload = Upload::new(body, &request.method, timing.write);
         let mut head = buffers::head();
         http1::write_request(&mut head, &request.method, &request.target, &request.fields, upload.framing());
         link.queue_head(head);
         upload.queue_whole(link);
-        let asked = Asked { head: request.method == Method::Head, upgrade: request.upgrade.is_some() };
-        let interim = exchange.interim.clone();
-        let mut call = Self {
-            link,
-            upload,
-            asked,
-            limits,
-            interim,
-            reader: ResponseReader::new(),
-            timing,
-            looked_at: 0,
-            heard: false,
-            interims: 0,
-        };
         link.reading.set(timing.limit);
+        let reader = ResponseReader::new();
+        let call = Self { question, connection, upload, reader, looked_at: 0, heard: false, interims: 0 };
         if call.upload.has_arrived() {
             call.expect_head();
-            link.defer();
+            call.connection.link.defer();
         }
         call
     }
 
-    /// Waits for the head of the response. Dropping the future leaves the connection in the middle of a message: it is of no
-    /// further use.
-    pub async fn head(&mut self) -> Result<ResponseHead, Failed> {
-        let head = poll_fn(|context| self.poll_head(context)).await;
-        self.link.reading.clear();
-        head
-    }
-
     // The time for the first byte runs from the end of the request: an upload may take longer than an answer.
-    fn expect_head(&mut self) {
-        let late = self.link.reading.now().after(self.timing.first_byte);
-        self.link.reading.set(late.min(self.timing.limit));
+    fn expect_head(&self) {
+        let Timing { limit, first_byte, .. } = self.question.timing;
+        let reading = &self.connection.link.reading;
+        reading.set(reading.now().after(first_byte).min(limit));
     }
 
     fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<ResponseHead, Failed>> {
-        if let Poll::Ready(Err(failed)) = self.poll_upload(context) {
-            return Poll::Ready(Err(failed));
-        }
+        self.send_on(context)?;
         loop {
-            match self.look() {
-                Ok(Some(head)) => return Poll::Ready(Ok(head)),
-                Ok(None) => {}
-                Err(failed) => return Poll::Ready(Err(failed)),
+            if let Some(head) = self.look()? {
+                return Poll::Ready(Ok(head));
             }
-            match self.link.poll_fill(context) {
+            let link = &self.connection.link;
+            match link.poll_fill(context) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.closed("closed by the service"))),
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(self.closed("reset by the service"))),
                 Poll::Ready(Ok(_)) => self.heard = true,
                 Poll::Pending => {
-                    self.link.inflow_mut().cool();
-                    return self.link.reading.poll(context).map(|()| Err(Failed::Late));
+                    link.inflow_mut().cool();
+                    ready!(link.reading.poll(context));
+                    return Poll::Ready(Err(self.late()));
                 }
             }
         }
     }
 
-    fn poll_upload(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+    /// Sends what is still to come of the request. That the service takes no more of it is no failure: it may have answered.
+    fn send_on(&mut self, context: &mut Context<'_>) -> Result<(), Failed> {
+        let link = &self.connection.link;
         if self.upload.has_arrived() {
-            // Queued whole: it leaves with the turn, and only trouble is news. An answer may be there in spite of it.
-            let _ = self.link.poll_trouble(context);
-            return Poll::Pending;
+            // Queued whole: it leaves with the turn, and only trouble is news.
+            let _ = link.poll_trouble(context);
+            return Ok(());
         }
-        let sent = self.upload.poll(self.link, context);
+        let sent = self.upload.poll(link, context);
         if self.upload.has_arrived() {
             self.expect_head();
         }
         match sent {
-            Poll::Ready(Err(Broken::Source(error))) => Poll::Ready(Err(Failed::Body(error))),
-            Poll::Ready(Err(Broken::Panicked(panic))) => Poll::Ready(Err(Failed::Panicked(panic))),
-            Poll::Ready(Err(Broken::Stalled)) => Poll::Ready(Err(Failed::Stalled)),
-            // It may have answered before it closed.
-            Poll::Ready(Ok(()) | Err(Broken::Refused)) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(Broken::Source(error))) => Err(Failed::Body(error)),
+            Poll::Ready(Err(Broken::Panicked(panic))) => Err(Failed::Panicked(panic)),
+            Poll::Ready(Err(Broken::Stalled)) => Err(Failed::Stalled),
+            Poll::Ready(Ok(()) | Err(Broken::Refused)) | Poll::Pending => Ok(()),
         }
     }
 
     /// Looks for a head in what is here; interim ones are handed on.
     fn look(&mut self) -> Result<Option<ResponseHead>, Failed> {
+        let request = self.question.request;
+        let asked = Asked { head: request.method == Method::Head, upgrade: request.upgrade.is_some() };
         loop {
-            let mut inflow = self.link.inflow_mut();
+            let mut inflow = self.connection.link.inflow_mut();
             if inflow.len() == self.looked_at {
                 return Ok(None);
             }
             self.looked_at = inflow.len();
-            let read = self.reader.read(inflow.bytes(), self.limits, self.asked);
+            let read = self.reader.read(inflow.bytes(), &LIMITS, asked);
             let Some((head, consumed)) = read.map_err(|refusal| Failed::NotHttp(refusal.sentence()))? else {
                 return Ok(None);
             };
             inflow.consume(consumed);
+            drop(inflow);
             self.looked_at = 0;
-            if !(100..200).contains(&head.status) || head.status == 101 {
+            if !head.is_interim() {
                 return Ok(Some(head));
             }
-            self.interims += 1;
-            if self.interims > INTERIMS {
-                return Err(Failed::NotHttp("more interim answers than are taken"));
-            }
-            if let Some(interim) = &self.interim {
-                let mut fields = head.fields;
-                crate::wire::strip_hop(&mut fields, crate::wire::Upgrades::Strip);
-                interim.send(head.status, &fields);
-            }
+            self.pass_on(head)?;
         }
+    }
+
+    fn pass_on(&mut self, interim: ResponseHead) -> Result<(), Failed> {
+        self.interims += 1;
+        if self.interims > INTERIMS {
+            return Err(Failed::NotHttp("more interim answers than are taken"));
+        }
+        if let Some(client) = self.question.interim {
+            let mut fields = interim.fields;
+            strip_hop(&mut fields, Upgrades::Strip);
+            client.send(interim.status, &fields);
+        }
+        Ok(())
     }
 
     fn closed(&self, how: &'static str) -> Failed {
         if self.heard { Failed::CutOff } else { Failed::NoAnswer(how) }
+    }
+
+    fn late(&self) -> Failed {
+        let Timing { limit, deadline, .. } = self.question.timing;
+        if !self.upload.has_arrived() {
+            return Failed::Body(BodyError::Late);
+        }
+        let is_over = limit == deadline && self.connection.link.reading.now() >= deadline;
+        if is_over { Failed::DeadlineExceeded } else { Failed::Late }
     }
 }

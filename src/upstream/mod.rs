@@ -5,6 +5,7 @@ mod call;
 mod endpoint;
 mod hop;
 mod idle;
+mod place;
 mod pool;
 mod probe;
 mod returning;

@@ -9,8 +9,8 @@ use portolan_http1::{self as http1, Asked, Framing, ResponseReader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::call::LIMITS;
 use super::endpoint::{Endpoint, connect};
-use super::service::LIMITS;
 
 /// A `GET` on a connection of its own: what a pooled connection hides, a fresh one shows.
 pub struct HttpProbe {

@@ -1,20 +1,20 @@
 //! A response's body on its way back; behind its last byte the connection goes back to the pool.
 
 use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use portolan_exchange::{BodyError, BodyStream, Frame, Moment, Size};
-use portolan_http1::{Decoder, Framing, Limits, Persistence, Piece};
+use bytes::Bytes;
+use portolan_exchange::{Body, BodyError, BodyStream, Frame, Size};
+use portolan_http1::{Decoder, Framing, Persistence, Piece};
 
+use super::call::LIMITS;
 use super::idle::Connection;
-use super::pool::Pools;
-use super::seats::Seat;
+use super::place::Place;
 use super::upload::{Broken, Upload};
 use crate::wire::Link;
 
-/// Where a connection goes when its response was read.
+/// A connection on which an answer comes, and what becomes of it.
 pub struct Return {
     /// The connection.
     pub connection: Connection,
@@ -22,137 +22,147 @@ pub struct Return {
     pub upload: Upload,
     /// Whether the upstream keeps the connection.
     pub persistence: Persistence,
-    /// The worker's pools.
-    pub pools: Rc<Pools>,
-    /// How many may be kept.
-    pub bound: usize,
-    /// How long it may be kept.
-    pub idle: Duration,
-    /// The call's place among those of the upstream.
-    pub _seat: Seat,
+    /// The call's place, and so the way back.
+    pub place: Place,
 }
 
 impl Return {
-    /// Puts the connection back, if nothing of its request is still to be sent, which whoever took it next would wait for, and
-    /// nothing has arrived behind the response.
-    pub fn put(self, now: Moment) {
+    /// The body that comes on the connection, of which pieces may be `idle` apart: whole where it is here already.
+    pub fn body(self, framing: Framing, idle: Duration) -> Body {
+        match whole(&self.connection.link, framing) {
+            Some(bytes) => {
+                // An upload that goes on is not waited for: its answer is complete.
+                self.put();
+                Body::whole(bytes)
+            }
+            None => Body::stream(Returning { back: Some(self), decoder: Decoder::new(framing), idle }),
+        }
+    }
+
+    /// Both ways at once: sends what is still to come of the request.
+    fn send_on(&mut self, context: &mut Context<'_>) -> Result<(), BodyError> {
+        match self.upload.poll(&self.connection.link, context) {
+            Poll::Ready(Err(Broken::Source(error))) => Err(error),
+            Poll::Ready(Err(Broken::Stalled)) => Err(BodyError::Late),
+            Poll::Ready(Err(Broken::Panicked(panic))) => Err(BodyError::Broken(panic)),
+            // A service that has answered and takes no more: its answer counts.
+            Poll::Ready(Ok(()) | Err(Broken::Refused)) | Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Puts the connection back, if nothing of its request is still to be sent, which whoever took it next would wait for.
+    fn put(self) {
         let link = &self.connection.link;
-        let has_left = self.upload.has_left(link);
         link.reading.clear();
         link.writing.clear();
-        if has_left && self.persistence == Persistence::KeepAlive {
-            self.pools.keep(self.connection, now.after(self.idle), self.bound);
+        if self.persistence == Persistence::KeepAlive && self.upload.has_left(link) {
+            self.place.leave(self.connection);
         }
+    }
+}
+
+/// The whole body, where it is here already.
+fn whole(link: &Link, framing: Framing) -> Option<Bytes> {
+    match framing {
+        Framing::None | Framing::Length(0) => Some(Bytes::new()),
+        Framing::Length(length) => {
+            let mut inflow = link.inflow_mut();
+            let length = usize::try_from(length).ok().filter(|length| *length <= inflow.len())?;
+            Some(inflow.take(0..length, length))
+        }
+        Framing::Chunked | Framing::UntilClose => None,
     }
 }
 
 /// The body of an upstream's response. Dropping it before its end closes the connection: that is the cancellation.
-pub struct Returning {
-    place: Option<Return>,
+struct Returning {
+    // Nothing once the body has ended, in whatever way.
+    back: Option<Return>,
     decoder: Decoder,
-    limits: Limits,
     idle: Duration,
 }
 
 impl Returning {
-    /// A body of which pieces may be `idle` apart.
-    pub fn new(place: Return, framing: Framing, limits: Limits, idle: Duration) -> Self {
-        Self { place: Some(place), decoder: Decoder::new(framing), limits, idle }
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        loop {
+            let Some(back) = &mut self.back else { return Poll::Ready(None) };
+            back.send_on(context)?;
+            let link = &back.connection.link;
+            let frame = decode(&mut self.decoder, link)?;
+            if frame.is_some() {
+                link.reading.clear();
+            }
+            if self.decoder.has_ended()
+                && let Some(back) = self.back.take()
+            {
+                back.put();
+                return Poll::Ready(frame.map(Ok));
+            }
+            if frame.is_some() {
+                return Poll::Ready(frame.map(Ok));
+            }
+            ready!(self.poll_more(context)?);
+        }
     }
 
-    /// The next piece of what is here.
-    fn decode(&mut self, link: &Link) -> Result<Option<Frame>, BodyError> {
-        let mut inflow = link.inflow_mut();
-        while inflow.len() > 0 && !self.decoder.has_ended() {
-            let piece = self
-                .decoder
-                .decode(inflow.bytes(), &self.limits)
-                .map_err(|refusal| BodyError::Broken(refusal.sentence().to_owned()))?;
-            match piece {
-                Piece::Data { range, consumed } => return Ok(Some(Frame::Data(inflow.take(range, consumed)))),
-                Piece::Trailers { fields, consumed } => {
-                    inflow.consume(consumed);
-                    return Ok(Some(Frame::Trailers(fields)));
+    /// Waits until there is more to decode, or no more: a body may end with its connection.
+    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        let Some(back) = &self.back else { return Poll::Ready(Ok(())) };
+        let link = &back.connection.link;
+        match link.poll_fill(context) {
+            Poll::Ready(Ok(0)) => {
+                self.decoder.close().map_err(|_| BodyError::Gone)?;
+                self.back = None;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(_)) => Poll::Ready(Err(BodyError::Gone)),
+            Poll::Pending => {
+                if !link.reading.is_set() {
+                    link.reading.set(link.reading.now().after(self.idle));
                 }
-                Piece::End { consumed } => inflow.consume(consumed),
-                Piece::More { consumed } => {
-                    inflow.consume(consumed);
-                    if consumed == 0 {
-                        break;
-                    }
-                }
+                link.inflow_mut().cool();
+                link.reading.poll(context).map(|()| Err(BodyError::Late))
             }
         }
-        Ok(None)
-    }
-
-    fn end(&mut self) {
-        if let Some(place) = self.place.take() {
-            let now = place.connection.link.reading.now();
-            place.put(now);
-        }
-    }
-
-    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame, BodyError>>> {
-        self.place = None;
-        Poll::Ready(Some(Err(error)))
     }
 }
 
 impl BodyStream for Returning {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        let this = &mut *self;
-        loop {
-            let Some(place) = &mut this.place else { return Poll::Ready(None) };
-            let link = place.connection.link.clone();
-            // Both ways at once: what is still to come of the request goes on.
-            match place.upload.poll(&link, context) {
-                Poll::Ready(Err(Broken::Source(error))) => return this.fail(error),
-                // The upstream has answered and takes no more; its answer counts.
-                Poll::Ready(Ok(()) | Err(Broken::Refused)) | Poll::Pending => {}
-                Poll::Ready(Err(Broken::Stalled)) => return this.fail(BodyError::Late),
-                Poll::Ready(Err(Broken::Panicked(panic))) => return this.fail(BodyError::Broken(panic)),
-            }
-            match this.decode(&link) {
-                Ok(frame) => {
-                    if this.decoder.has_ended() {
-                        this.end();
-                    }
-                    if let Some(frame) = frame {
-                        link.reading.clear();
-                        return Poll::Ready(Some(Ok(frame)));
-                    }
-                    if this.place.is_none() {
-                        return Poll::Ready(None);
-                    }
-                }
-                Err(error) => return this.fail(error),
-            }
-            match link.poll_fill(context) {
-                Poll::Ready(Ok(0)) => {
-                    if this.decoder.close().is_err() {
-                        return this.fail(BodyError::Gone);
-                    }
-                    this.place = None;
-                    return Poll::Ready(None);
-                }
-                Poll::Ready(Err(_)) => return this.fail(BodyError::Gone),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Pending => {
-                    if !link.reading.is_set() {
-                        link.reading.set(link.reading.now().after(this.idle));
-                    }
-                    link.inflow_mut().cool();
-                    if link.reading.poll(context).is_ready() {
-                        return this.fail(BodyError::Late);
-                    }
-                    return Poll::Pending;
-                }
-            }
+        let next = self.poll_next(context);
+        if let Poll::Ready(Some(Err(_))) = &next {
+            self.back = None;
         }
+        next
     }
 
     fn size(&self) -> Size {
         self.decoder.size()
     }
+}
+
+/// The next piece of what is here.
+fn decode(decoder: &mut Decoder, link: &Link) -> Result<Option<Frame>, BodyError> {
+    let mut inflow = link.inflow_mut();
+    while inflow.len() > 0 && !decoder.has_ended() {
+        let piece = decoder
+            .decode(inflow.bytes(), &LIMITS)
+            .map_err(|refusal| BodyError::Broken(refusal.sentence().to_owned()))?;
+        match piece {
+            Piece::Data { range, consumed } => return Ok(Some(Frame::Data(inflow.take(range, consumed)))),
+            Piece::Trailers { fields, consumed } => {
+                inflow.consume(consumed);
+                return Ok(Some(Frame::Trailers(fields)));
+            }
+            Piece::End { consumed } => inflow.consume(consumed),
+            Piece::More { consumed } => {
+                inflow.consume(consumed);
+                if consumed == 0 {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(None)
 }

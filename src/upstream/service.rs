@@ -11,21 +11,15 @@ use futures_util::FutureExt;
 use portolan_actors::breaker::Breaker;
 use portolan_actors::health::{Health, HealthView};
 use portolan_config::snapshot as settings;
-use portolan_exchange::clock::Elapsed;
-use portolan_exchange::{
-    Body, Exchange, Fault, FaultKind, LocalBoxFuture, Method, Moment, Request, Response, Upstream, Worker,
-};
-use portolan_http1::{Framing, Limits, ResponseHead};
-use tokio::sync::Semaphore;
+use portolan_exchange::{Exchange, Fault, FaultKind, LocalBoxFuture, Moment, Request, Response, Upstream, Worker};
+use portolan_http1::ResponseHead;
 
 use super::attempt::Attempt;
-use super::call::{Call, Failed, Timing};
+use super::call::{Answered, Failed, Question, Timing};
 use super::endpoint::{Endpoint, connect};
-use super::idle::Connection;
-use super::pool::Pools;
-use super::returning::{Return, Returning};
-use super::seats::{Seat, Waiting};
-use super::upload::Upload;
+use super::place::Place;
+use super::returning::Return;
+use super::seats::Seats;
 use super::{hop, through};
 use crate::edge::admission::Account;
 use crate::wire::{Link, Turn, Upgrades, strip_hop};
@@ -37,9 +31,7 @@ pub struct Service {
     health: Option<Watched>,
     breaker: Option<Breaker>,
     turn: AtomicUsize,
-    // Calls that may use a connection at a time, over all workers.
-    seats: Arc<Semaphore>,
-    waiting: Arc<AtomicUsize>,
+    seats: Seats,
 }
 
 /// What is known of the endpoints' health, as long as somebody asks them.
@@ -56,9 +48,9 @@ impl Service {
         health: Option<Health>,
         breaker: Option<Breaker>,
     ) -> Self {
-        let seats = Arc::new(Semaphore::new(settings.pool.max_connections.min(Semaphore::MAX_PERMITS)));
+        let seats = Seats::new(settings.pool.max_connections);
         let health = health.map(|health| Watched { view: health.view(), _health: health });
-        Self { settings, endpoints, health, breaker, turn: AtomicUsize::new(0), seats, waiting: Arc::default() }
+        Self { settings, endpoints, health, breaker, turn: AtomicUsize::new(0), seats }
     }
 
     /// Its settings.
@@ -120,7 +112,7 @@ impl Service {
         }
     }
 
-    /// Sends the request on a connection kept or made, and waits for the head of the response.
+    /// Asks on a connection kept or made, and waits for the head of the response.
     async fn exchange(
         &self,
         worker: &Rc<Worker>,
@@ -128,107 +120,44 @@ impl Service {
         exchange: &Exchange,
         mut request: Request,
     ) -> Result<Response, Fault> {
-        let pools = worker.local(Pools::default);
         let now = worker.clock.now();
-        let timeouts = &self.settings.timeouts;
-        let timing = Timing {
-            limit: now.after(timeouts.request).min(exchange.deadline),
-            first_byte: timeouts.first_byte,
-            write: timeouts.write,
-        };
-        let seat = self.seat(worker, timing.limit).await?;
+        let timing = Timing::new(&self.settings.timeouts, now, exchange.deadline);
+        let seat = self.seats.take(worker, &self.settings, timing.limit).await?;
+        let place = Place::new(seat, worker, endpoint, &self.settings);
         let mut body = std::mem::take(&mut request.body);
-        if let Some(kept) = pools.take(endpoint.id, now) {
-            let again = again(&body);
-            let mut call = Call::begin(&kept.link, &request, body, exchange, &LIMITS, timing);
-            match call.head().await {
-                Ok(head) => {
-                    let upload = call.upload;
-                    return Ok(self.response(exchange, &request, head, kept, upload, pools, seat));
-                }
-                // Closed while it was idle, or before the first byte of an answer: what is idempotent, and here to be sent, is
-                // sent once more (RFC 9110, section 9.2.2).
-                Err(Failed::NoAnswer(how)) => match again.filter(|_| is_idempotent(&request.method)) {
-                    Some(again) => body = again,
-                    None => return Err(self.failed(endpoint, exchange, timing, &call, Failed::NoAnswer(how))),
-                },
-                Err(failed) => return Err(self.failed(endpoint, exchange, timing, &call, failed)),
+        let question = Question { request: &request, interim: exchange.interim.as_ref(), timing };
+        if let Some(kept) = place.kept(now) {
+            let again = question.again(&body);
+            match (question.ask(kept, body).await, again) {
+                (Ok(answered), _) => return Ok(self.response(exchange, place, answered)),
+                // Closed while it was idle, or before the first byte of an answer: what may be, is asked once more.
+                (Err(Failed::NoAnswer(_)), Some(again)) => body = again,
+                (Err(failed), _) => return Err(self.failed(endpoint, failed)),
             }
         }
-        let fresh = pools.fresh(endpoint.id, self.connect(worker, endpoint, timing.limit).await?);
-        let mut call = Call::begin(&fresh.link, &request, body, exchange, &LIMITS, timing);
-        match call.head().await {
-            Ok(head) => {
-                let upload = call.upload;
-                Ok(self.response(exchange, &request, head, fresh, upload, pools, seat))
-            }
-            Err(failed) => Err(self.failed(endpoint, exchange, timing, &call, failed)),
+        let fresh = place.fresh(self.connect(worker, endpoint, timing.limit).await?);
+        match question.ask(fresh, body).await {
+            Ok(answered) => Ok(self.response(exchange, place, answered)),
+            Err(failed) => Err(self.failed(endpoint, failed)),
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "all that a call has brought together, handed over once")]
-    fn response(
-        &self,
-        exchange: &Exchange,
-        request: &Request,
-        head: ResponseHead,
-        connection: Connection,
-        upload: Upload,
-        pools: Rc<Pools>,
-        seat: Seat,
-    ) -> Response {
+    /// Makes a response of an answer that has begun.
+    fn response(&self, exchange: &Exchange, place: Place, answered: Answered) -> Response {
+        let Answered { head, connection, upload } = answered;
         let ResponseHead { status, mut fields, framing, persistence, .. } = head;
         strip_hop(&mut fields, Upgrades::Strip);
+        let idle = self.settings.timeouts.idle;
         let mut response = Response::new(status);
         if status == 101 {
             fields.push(b"connection", b"upgrade");
             fields.push(b"upgrade", b"websocket");
-            response.fields = fields;
-            response.tunnel =
-                Some(through::tunnel(connection.link, seat, self.settings.timeouts.idle, exchange.counters()));
-            return response;
+            response.tunnel = Some(through::tunnel(connection.link, place.into_seat(), idle, exchange.counters()));
+        } else {
+            response.body = Return { connection, upload, persistence, place }.body(framing, idle);
         }
         response.fields = fields;
-        let idle = self.settings.timeouts.idle;
-        let place = Return {
-            connection,
-            upload,
-            persistence,
-            pools,
-            bound: self.settings.pool.idle_per_worker,
-            idle,
-            _seat: seat,
-        };
-        debug_assert!(request.method != Method::Head || framing == Framing::None, "a HEAD is answered without content");
-        response.body = match whole(&place.connection.link, framing) {
-            Some(bytes) => {
-                let now = place.connection.link.reading.now();
-                // An upload that goes on is not waited for: its answer is complete.
-                place.put(now);
-                Body::whole(bytes)
-            }
-            None => Body::stream(Returning::new(place, framing, LIMITS, idle)),
-        };
         response
-    }
-
-    /// A place among the calls that this upstream is given at a time; waited for where none is free, by as many as may wait.
-    async fn seat(&self, worker: &Worker, deadline: Moment) -> Result<Seat, Fault> {
-        if let Ok(seat) = self.seats.clone().try_acquire_owned() {
-            return Ok(Seat::of(seat));
-        }
-        let pool = &self.settings.pool;
-        let full = || {
-            let detail = format!("all {} connections to `{}` are in use", pool.max_connections, self.settings.name);
-            Fault::new(FaultKind::Overloaded, detail).retry_after(Duration::from_secs(1))
-        };
-        let waiting = Waiting::enter(&self.waiting);
-        if waiting.count() > pool.pending {
-            return Err(full().because(format!("{} calls wait for one already", pool.pending)));
-        }
-        let limit = worker.clock.now().after(self.settings.timeouts.connect).min(deadline);
-        let seat = worker.clock.until(limit, self.seats.clone().acquire_owned()).await.map_err(|Elapsed| full())?;
-        Ok(Seat::of(seat.expect("the seats of a service are never closed")))
     }
 
     async fn connect(&self, worker: &Rc<Worker>, endpoint: &Endpoint, deadline: Moment) -> Result<Rc<Link>, Fault> {
@@ -251,32 +180,6 @@ impl Service {
     }
 }
 
-/// What is read of an upstream's answers at most; heads of services are larger than those of clients now and then.
-pub const LIMITS: Limits =
-    Limits { line: 8 << 10, field: 32 << 10, head: 64 << 10, fields: 128, chunk_line: 256, trailers: 16 << 10 };
-
-/// The whole body, where it is here already.
-fn whole(link: &Link, framing: Framing) -> Option<bytes::Bytes> {
-    match framing {
-        Framing::None | Framing::Length(0) => Some(bytes::Bytes::new()),
-        Framing::Length(length) => {
-            let mut inflow = link.inflow_mut();
-            let length = usize::try_from(length).ok().filter(|length| *length <= inflow.len())?;
-            Some(inflow.take(0..length, length))
-        }
-        Framing::Chunked | Framing::UntilClose => None,
-    }
-}
-
-/// The body once more, where there is none or all of it is here.
-fn again(body: &Body) -> Option<Body> {
-    match body {
-        Body::Empty => Some(Body::Empty),
-        Body::Whole(bytes) => Some(Body::Whole(bytes.clone())),
-        Body::Stream(_) => None,
-    }
-}
-
 impl Upstream for Service {
     fn name(&self) -> &Arc<str> {
         &self.settings.name
@@ -290,9 +193,4 @@ impl Upstream for Service {
     ) -> LocalBoxFuture<'a, Result<Response, Fault>> {
         self.call(worker, exchange, request).boxed_local()
     }
-}
-
-/// Methods whose request may be sent twice (RFC 9110, section 9.2.2).
-fn is_idempotent(method: &Method) -> bool {
-    matches!(method, Method::Get | Method::Head | Method::Put | Method::Delete | Method::Options | Method::Trace)
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use portolan_exchange::{BodyError, Exchange, Fault, FaultKind};
+use portolan_exchange::{BodyError, Fault, FaultKind};
 
-use super::{Call, Endpoint, Failed, Service, Timing};
+use super::{Endpoint, Failed, Service};
 
 impl Service {
     pub(super) fn circuit_open(&self, retry_after: Duration) -> Fault {
@@ -28,14 +28,7 @@ impl Service {
     }
 
     /// What the caller is told of a call without an answer.
-    pub(super) fn failed(
-        &self,
-        endpoint: &Endpoint,
-        exchange: &Exchange,
-        timing: Timing,
-        call: &Call<'_>,
-        failed: Failed,
-    ) -> Fault {
+    pub(super) fn failed(&self, endpoint: &Endpoint, failed: Failed) -> Fault {
         let name = &self.settings.name;
         let cause = |what: &dyn std::fmt::Display| format!("{}: {what}", endpoint.authority);
         match failed {
@@ -59,10 +52,7 @@ impl Service {
                 };
                 fault.because(cause(&error))
             }
-            Failed::Late if !call.upload.has_arrived() => {
-                Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time")
-            }
-            Failed::Late if timing.limit == exchange.deadline && call.link.reading.now() >= timing.limit => Fault::new(
+            Failed::DeadlineExceeded => Fault::new(
                 FaultKind::DeadlineExceeded,
                 "the time for this request was over before the service answered",
             ),
