@@ -408,6 +408,19 @@ impl Peer {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
 
+    /// Sends nothing more, and goes on reading.
+    pub fn finish(&mut self) {
+        // Fails only where the connection is gone already.
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Sends bytes and the end of the sending side in one segment.
+    pub fn send_last(&mut self, bytes: impl AsRef<[u8]>) {
+        socket2::SockRef::from(&self.stream).set_tcp_cork(true).expect("a socket can be told to wait for more");
+        self.send(bytes);
+        self.finish();
+    }
+
     /// Says nothing until the caller closes.
     pub fn hang(&mut self) {
         let mut buffer = [0; 1024];

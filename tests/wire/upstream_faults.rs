@@ -225,6 +225,76 @@ fn what_comes_behind_an_answer_is_never_taken_for_the_next() {
     assert_eq!((upstream.count(), upstream.connections()), (3, 3));
 }
 
+/// Requests, and answers of every framing to them.
+const ANSWERS: [(&str, &str); 5] = [
+    ("GET", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
+    ("GET", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-sum: 2\r\n\r\n"),
+    ("GET", "HTTP/1.1 204 No Content\r\n\r\n"),
+    ("GET", "HTTP/1.1 304 Not Modified\r\ncontent-length: 42\r\n\r\n"),
+    ("HEAD", "HTTP/1.1 200 OK\r\ncontent-length: 42\r\n\r\n"),
+];
+
+#[test]
+fn whatever_its_framing_what_comes_behind_an_answer_ends_the_connection() {
+    let upstream = RawUpstream::start(|peer| {
+        while let Some(request) = peer.request() {
+            match request.start.split(['/', ' ']).nth(2).and_then(|number| number.parse::<usize>().ok()) {
+                // What a GET would have got, or the answer to somebody else's request.
+                Some(number) => {
+                    peer.send(ANSWERS[number].1.to_owned() + "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
+                }
+                None => peer.send(OK),
+            };
+        }
+    });
+    let gateway = plain(&upstream.url());
+    let mut client = RawClient::connect(gateway.address());
+    for (number, (method, text)) in ANSWERS.iter().enumerate() {
+        client.send(format!("{method} /{number} HTTP/1.1\r\nhost: a\r\n\r\n"));
+        assert!(text.starts_with(&answer(&mut client, method).start), "{text:?}");
+        client.send(get("/next"));
+        assert_eq!(answer(&mut client, "GET"), ok("ok"), "behind {text:?}");
+    }
+    // Each of the answers was the last of its connection.
+    assert_eq!((upstream.count(), upstream.connections()), (2 * ANSWERS.len(), ANSWERS.len() + 1));
+}
+
+#[test]
+fn an_answer_that_comes_with_the_end_of_its_connection_is_the_last_on_it() {
+    let upstream = RawUpstream::start(|peer| {
+        if peer.request().is_some() {
+            // Nothing in the answer tells of the end.
+            peer.send_last(OK);
+            peer.hang();
+        }
+    });
+    let gateway = plain(&upstream.url());
+    let mut client = RawClient::connect(gateway.address());
+    for _ in 0..20 {
+        client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody");
+        assert_eq!(answer(&mut client, "POST"), ok("ok"));
+    }
+    assert_eq!((upstream.count(), upstream.connections()), (20, 20));
+}
+
+#[test]
+fn a_connection_that_its_service_ends_while_nobody_uses_it_is_let_go_at_once() {
+    let upstream = RawUpstream::start(|peer| {
+        if peer.request().is_some() {
+            peer.send(OK);
+            peer.finish();
+            peer.hang();
+        }
+    });
+    let gateway = plain(&upstream.url());
+    let mut client = RawClient::connect(gateway.address());
+    for count in 1..=5 {
+        client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody");
+        assert_eq!(answer(&mut client, "POST"), ok("ok"));
+        upstream.wait_for_cancelled(count);
+    }
+}
+
 #[test]
 fn a_kept_connection_on_which_something_arrives_is_closed_and_never_used() {
     let say_more = Watched::<bool>::default();
@@ -319,6 +389,20 @@ fn what_was_answered_in_part_is_sent_once() {
             assert_sent_once("GET", how, begins);
         }
     }
+}
+
+#[test]
+fn what_an_interim_answer_came_to_is_sent_once() {
+    let upstream = ends_at_the_second(End::Closed, "HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n");
+    let gateway = plain(&upstream.url());
+    let mut client = RawClient::connect(gateway.address());
+    for _ in 0..2 {
+        client.send(get("/"));
+    }
+    assert_eq!(answer(&mut client, "GET"), ok("ok"));
+    assert_eq!(client.answer_to("GET"), Message::new("HTTP/1.1 103 Early Hints", &[("link", "a")], ""));
+    assert_broken(&mut client, "103");
+    assert_eq!(upstream.count(), 2);
 }
 
 /// Checks that such a request, on a kept connection that ends like this, is not sent again.
