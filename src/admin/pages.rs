@@ -176,12 +176,13 @@ fn render_room(out: &mut String, parts: &Parts) {
     });
     counter(out, "portolan_connections_refused_total", "Connections that were closed at once, by reason.", |out| {
         for (listener, door) in &parts.doors {
-            for why in [Refused::Address, Refused::Files] {
+            for (why, name) in
+                [(Refused::Address, "address"), (Refused::Files, "files"), (Refused::Header, "proxy_header")]
+            {
                 let (listener, count) = (label(listener), door.refused(why));
-                let why = if why == Refused::Address { "address" } else { "files" };
                 let _ = writeln!(
                     out,
-                    "portolan_connections_refused_total{{listener=\"{listener}\",why=\"{why}\"}} {count}"
+                    "portolan_connections_refused_total{{listener=\"{listener}\",why=\"{name}\"}} {count}"
                 );
             }
         }

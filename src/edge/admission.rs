@@ -61,6 +61,8 @@ pub enum Refused {
     Address,
     /// No file descriptor is left for it.
     Files,
+    /// It does not begin as its listener wants it: its PROXY header is missing, broken, or of one who is not trusted.
+    Header,
 }
 
 impl fmt::Display for Refused {
@@ -69,6 +71,7 @@ impl fmt::Display for Refused {
             Self::Listener => "the listener has all its connections",
             Self::Address => "the address has all its connections",
             Self::Files => "no file descriptor is left",
+            Self::Header => "it does not begin with a PROXY header that can be believed",
         })
     }
 }
@@ -145,7 +148,7 @@ impl Admission {
             max: listener.max_connections,
             open: AtomicUsize::new(0),
             addresses: listener.max_connections_per_address.map(Addresses::new),
-            refused: [const { AtomicU64::new(0) }; 3],
+            refused: [const { AtomicU64::new(0) }; 4],
         }))
     }
 
@@ -187,7 +190,7 @@ struct Counts {
     max: usize,
     open: AtomicUsize,
     addresses: Option<Addresses>,
-    refused: [AtomicU64; 3],
+    refused: [AtomicU64; 4],
 }
 
 impl Door {
@@ -254,6 +257,11 @@ impl Entered {
         }
         self.address = Some(address);
         Ok(())
+    }
+
+    /// Says that the connection is closed because of its PROXY header.
+    pub fn begins_wrongly(&self) -> Refused {
+        self.door.0.refuse(Refused::Header)
     }
 }
 

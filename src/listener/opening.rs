@@ -20,7 +20,7 @@ pub async fn open(door: &Door, link: &Rc<Link>, peer: SocketAddr, entered: &mut 
     let header = match Expected::of(settings, peer.ip()) {
         Expected::Request => None,
         // Boxed, so that a connection without one carries nothing of it.
-        expected => Box::pin(read(door, link, expected)).await?,
+        expected => Box::pin(read(door, link, expected, entered)).await?,
     };
     // A trusted proxy that names no client carries those of many.
     let own = (!settings.trusts(peer.ip())).then_some(peer);
@@ -34,9 +34,9 @@ pub async fn open(door: &Door, link: &Rc<Link>, peer: SocketAddr, entered: &mut 
 }
 
 /// Reads what a connection begins with, up to its first request. `None` when it breaks off, is too slow, or is none.
-async fn read(door: &Door, link: &Rc<Link>, expected: Expected) -> Option<Option<ProxyHeader>> {
+async fn read(door: &Door, link: &Rc<Link>, expected: Expected, entered: &Entered) -> Option<Option<ProxyHeader>> {
     link.reading.set(door.worker.clock.now().after(door.settings.idle_timeout));
-    let read = poll_fn(|context| poll_read(context, door, link, expected)).await;
+    let read = poll_fn(|context| poll_read(context, door, link, expected, entered)).await;
     link.reading.clear();
     read
 }
@@ -46,6 +46,7 @@ fn poll_read(
     door: &Door,
     link: &Rc<Link>,
     expected: Expected,
+    entered: &Entered,
 ) -> Poll<Option<Option<ProxyHeader>>> {
     loop {
         let here = link.inflow().len();
@@ -57,7 +58,8 @@ fn poll_read(
             }
             Ok(None) => {}
             Err(broken) => {
-                tracing::debug!(listener = %door.settings.name, %broken, "connection refused");
+                let refused = entered.begins_wrongly();
+                tracing::debug!(listener = %door.settings.name, %refused, %broken, "connection refused");
                 return Poll::Ready(None);
             }
         }

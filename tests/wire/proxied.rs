@@ -219,6 +219,7 @@ fn where_a_proxy_header_is_required_nobody_is_served_without_a_sound_one() {
         assert_eq!(client.rest().1, b"", "{}", String::from_utf8_lossy(begin));
     }
     assert_eq!(upstream.count(), 0);
+    assert_eq!(gateway.metric("portolan_connections_refused_total{listener=\"public\",why=\"proxy_header\"}"), 5.0);
     let mut client = RawClient::connect(gateway.address());
     client.send([V1, get("/").as_bytes()].concat());
     assert_eq!(answer(&mut client, "GET"), ok(""));
