@@ -5,6 +5,7 @@ mod children;
 mod errands;
 mod http2;
 mod log;
+mod lying;
 mod order;
 mod panics;
 mod scout;

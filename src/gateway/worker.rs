@@ -47,9 +47,8 @@ impl WorkerThread {
     /// Starts a worker and returns when it accepts connections.
     pub fn start(setup: Setup) -> io::Result<Self> {
         let (ready, started) = sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name(format!("worker-{}", setup.index))
-            .spawn(move || match runtime() {
+        let thread =
+            std::thread::Builder::new().name(format!("worker-{}", setup.index)).spawn(move || match runtime() {
                 Ok(runtime) => runtime.block_on(run(setup, ready)),
                 Err(error) => drop(ready.send(Err(error))),
             })?;

@@ -62,8 +62,8 @@ pub enum Failed {
     NotHttp(&'static str),
     /// The request's own body failed.
     Body(BodyError),
-    /// The request's own body panicked.
-    Panicked(String),
+    /// The request's own body did what none may, or panicked.
+    Faulty(String),
     /// The service takes nothing of the request.
     Stalled,
     /// The service did not answer in its time.
@@ -182,7 +182,7 @@ impl<'a> Call<'a> {
         }
         match sent {
             Poll::Ready(Err(Broken::Source(error))) => Err(Failed::Body(error)),
-            Poll::Ready(Err(Broken::Panicked(panic))) => Err(Failed::Panicked(panic)),
+            Poll::Ready(Err(Broken::Faulty(how))) => Err(Failed::Faulty(how)),
             Poll::Ready(Err(Broken::Stalled)) => Err(Failed::Stalled),
             Poll::Ready(Ok(()) | Err(Broken::Refused)) | Poll::Pending => Ok(()),
         }

@@ -44,7 +44,7 @@ impl Return {
         match self.upload.poll(&self.connection.link, context) {
             Poll::Ready(Err(Broken::Source(error))) => Err(error),
             Poll::Ready(Err(Broken::Stalled)) => Err(BodyError::Late),
-            Poll::Ready(Err(Broken::Panicked(panic))) => Err(BodyError::Broken(panic)),
+            Poll::Ready(Err(Broken::Faulty(how))) => Err(BodyError::Broken(how)),
             // A service that has answered and takes no more: its answer counts.
             Poll::Ready(Ok(()) | Err(Broken::Refused)) | Poll::Pending => Ok(()),
         }

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, ready};
 
-use portolan_exchange::{Body, BodyError, Frame, Method, Moment, Size};
+use portolan_exchange::{Body, BodyError, Fields, Frame, Method, Moment, Size};
 use portolan_http1::{self as http1, CHUNK_END, Framing};
 
 use crate::wire::{HIGH_WATER, Link, buffers};
@@ -12,6 +12,8 @@ use crate::wire::{HIGH_WATER, Link, buffers};
 pub struct Upload {
     body: Body,
     framing: Framing,
+    // Of a body whose length was announced, so many bytes were not queued yet.
+    left: u64,
     stage: Stage,
     stall: std::time::Duration,
 }
@@ -37,8 +39,8 @@ pub enum Broken {
     Refused,
     /// The upstream takes nothing for too long.
     Stalled,
-    /// Its source panicked: what it said.
-    Panicked(String),
+    /// Its source did what none may, or panicked: what there is to say of it.
+    Faulty(String),
 }
 
 impl Upload {
@@ -51,7 +53,8 @@ impl Upload {
             (_, Size::Exact(length)) => Framing::Length(length),
             (_, Size::Unknown) => Framing::Chunked,
         };
-        Self { body, framing, stage: Stage::Arriving, stall }
+        let left = if let Framing::Length(length) = framing { length } else { 0 };
+        Self { body, framing, left, stage: Stage::Arriving, stall }
     }
 
     /// How it is framed.
@@ -93,8 +96,8 @@ impl Upload {
                 }
                 Stage::Arriving if link.waiting() >= HIGH_WATER => ready!(self.poll_taken(link, context)?),
                 Stage::Arriving => match self.poll_frame(context)? {
-                    Poll::Ready(Some(frame)) => self.queue(link, frame),
-                    Poll::Ready(None) => self.end(link, None),
+                    Poll::Ready(Some(frame)) => self.queue(link, frame)?,
+                    Poll::Ready(None) => self.end(link, None)?,
                     Poll::Pending => {
                         // What is queued goes out meanwhile.
                         let _ = self.poll_taken(link, context)?;
@@ -111,7 +114,7 @@ impl Upload {
             Ok(polled) => polled.map_err(Broken::Source),
             Err(panic) => {
                 self.body = Body::Empty;
-                Poll::Ready(Some(Err(Broken::Panicked(crate::pipeline::panic_text(panic.as_ref())))))
+                Poll::Ready(Some(Err(Broken::Faulty(crate::pipeline::panic_text(panic.as_ref())))))
             }
         }
     }
@@ -141,7 +144,7 @@ impl Upload {
         Broken::Refused
     }
 
-    fn queue(&mut self, link: &Link, frame: Frame) {
+    fn queue(&mut self, link: &Link, frame: Frame) -> Result<(), Broken> {
         match frame {
             Frame::Data(data) if self.framing == Framing::Chunked => {
                 if !data.is_empty() {
@@ -151,23 +154,32 @@ impl Upload {
                     link.queue_bytes(data);
                     link.queue_bytes(bytes::Bytes::from_static(CHUNK_END));
                 }
+                Ok(())
             }
             Frame::Data(data) => {
+                self.left = self.left.checked_sub(data.len() as u64).ok_or_else(miscounted)?;
                 link.queue_bytes(data);
-                if self.body.size() == Size::Exact(0) {
-                    self.end(link, None);
-                }
+                if self.left == 0 { self.end(link, None) } else { Ok(()) }
             }
             Frame::Trailers(fields) => self.end(link, Some(&fields)),
         }
     }
 
-    fn end(&mut self, link: &Link, trailers: Option<&portolan_exchange::Fields>) {
+    fn end(&mut self, link: &Link, trailers: Option<&Fields>) -> Result<(), Broken> {
+        if self.left > 0 {
+            return Err(miscounted());
+        }
         if self.framing == Framing::Chunked {
             let mut last = buffers::head();
             http1::write_last_chunk(&mut last, trailers);
             link.queue_head(last);
         }
         self.stage = Stage::Queued;
+        Ok(())
     }
+}
+
+/// One byte less or more than announced, and the upstream takes the next request for a part of this one.
+fn miscounted() -> Broken {
+    Broken::Faulty("a body was not as long as it had said".to_owned())
 }

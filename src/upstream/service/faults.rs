@@ -34,8 +34,8 @@ impl Service {
         match failed {
             Failed::NoAnswer(how) => self.closed().because(cause(&how)),
             Failed::CutOff => self.closed().because(cause(&"closed within the head of its answer")),
-            Failed::Panicked(panic) => {
-                Fault::new(FaultKind::Internal, "the gateway failed while it passed this request on").because(panic)
+            Failed::Faulty(how) => {
+                Fault::new(FaultKind::Internal, "the gateway failed while it passed this request on").because(how)
             }
             Failed::NotHttp(what) => {
                 Fault::new(FaultKind::UpstreamBroken, format!("`{name}` answered with what is not HTTP"))
