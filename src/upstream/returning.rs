@@ -43,10 +43,9 @@ impl Return {
     fn send_on(&mut self, context: &mut Context<'_>) -> Result<(), BodyError> {
         match self.upload.poll(&self.connection.link, context) {
             Poll::Ready(Err(Broken::Source(error))) => Err(error),
-            Poll::Ready(Err(Broken::Stalled)) => Err(BodyError::Late),
             Poll::Ready(Err(Broken::Faulty(how))) => Err(BodyError::Broken(how)),
-            // A service that has answered and takes no more: its answer counts.
-            Poll::Ready(Ok(()) | Err(Broken::Refused)) | Poll::Pending => Ok(()),
+            // A service that has answered and takes no more, or not in time: its answer counts.
+            Poll::Ready(Ok(()) | Err(Broken::Refused | Broken::Stalled)) | Poll::Pending => Ok(()),
         }
     }
 

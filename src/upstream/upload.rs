@@ -125,23 +125,23 @@ impl Upload {
         match link.poll_drained(context) {
             Poll::Ready(taken) => {
                 link.writing.clear();
-                Poll::Ready(taken.map_err(|_| self.refuse()))
+                Poll::Ready(taken.map_err(|_| self.stop(Broken::Refused)))
             }
             Poll::Pending => {
                 if link.waiting() < before || !link.writing.is_set() {
                     let now: Moment = link.writing.now();
                     link.writing.set(now.after(self.stall));
                 }
-                link.writing.poll(context).map(|()| Err(Broken::Stalled))
+                link.writing.poll(context).map(|()| Err(self.stop(Broken::Stalled)))
             }
         }
     }
 
     /// Reads no more of the body: nobody takes it, and its sender learns that when it is let go.
-    fn refuse(&mut self) -> Broken {
+    fn stop(&mut self, broken: Broken) -> Broken {
         self.stage = Stage::Refused;
         self.body = Body::Empty;
-        Broken::Refused
+        broken
     }
 
     fn queue(&mut self, link: &Link, frame: Frame) -> Result<(), Broken> {

@@ -506,6 +506,36 @@ fn one_that_takes_nothing_of_the_request_is_a_504() {
 }
 
 #[test]
+fn one_that_answers_and_takes_nothing_more_of_the_request_is_heard_to_its_end() {
+    let may_send = Watched::<usize>::default();
+    let told = may_send.clone();
+    let upstream = RawUpstream::start(move |peer| {
+        if peer.head().is_none() {
+            return;
+        }
+        peer.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        for number in 1..=10 {
+            told.wait("the next piece may be sent", |may| (*may >= number).then_some(()));
+            peer.send(format!("7\r\npiece {}\r\n", number % 10));
+        }
+        peer.send("0\r\n\r\n");
+        peer.stall();
+    });
+    let gateway = timed("write: 3s, request: 1h, first_byte: 1h, idle: 1h", &upstream.url());
+    let mut client = RawClient::connect(gateway.address());
+    client.send(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40));
+    client.read_head();
+    client.send_until_blocked(&vec![b'x'; 64 << 20]);
+    for number in 1..=10 {
+        gateway.advance(SECOND);
+        may_send.change(|may| *may = number);
+        assert_eq!(client.next_chunk().as_deref(), Some(format!("piece {}", number % 10).as_bytes()));
+    }
+    assert_eq!(client.next_chunk(), None);
+    assert_eq!((&gateway.log(1)[0]["status"], &gateway.log(1)[0]["outcome"]), (&json!(200), &json!("completed")));
+}
+
+#[test]
 fn one_that_is_slow_to_take_a_connection_is_waited_for_and_then_given_up() {
     let full = crate::kit::upstream::Full::start();
     let gateway = timed("connect: 3s", &full.url());
