@@ -49,6 +49,17 @@ struct Growth {
     cpu: f64,
     /// How far the ratios of old to old lie apart.
     noise: f64,
+    /// Rounds in which somebody else was at work on the proxy's core, of all of them.
+    disturbed: (usize, usize),
+}
+
+/// What the comparisons came to.
+#[derive(Default)]
+struct Verdict {
+    /// How many there were.
+    compared: usize,
+    /// What has become dearer, in words.
+    dearer: Vec<String>,
 }
 
 impl Against<'_> {
@@ -62,20 +73,20 @@ impl Against<'_> {
             }
         }
         let other = self.other()?;
-        let mut dearer = Vec::new();
+        let mut verdict = Verdict::default();
         let gateway = |name, binary: &Path, policies| Gateway { name, binary: binary.to_owned(), policies, routes: 1 };
         let both = |policies| [gateway("new", self.binary, policies), gateway("old", &other, policies)];
         // An older gateway may not know all that is configured today; what it cannot do has no cost to compare with.
         let known = |load: &Load, policies: Policies| -> Result<bool> {
-            let known = both(policies)[1].understands(folder)?;
-            if !known {
-                crate::report(&format!(
-                    "against/{} skipped={} does not know its configuration",
-                    name(load, policies),
-                    self.revision
-                ));
+            let [new, old] = both(policies);
+            if let Some(reason) = new.misunderstands(folder)? {
+                return Err(Failure::new(format!("this tree's gateway does not know its configuration: {reason}")));
             }
-            Ok(known)
+            let reason = old.misunderstands(folder)?;
+            if let Some(reason) = &reason {
+                crate::report(&format!("against/{} skipped={}: {reason}", name(load, policies), self.revision));
+            }
+            Ok(reason.is_none())
         };
         for (load, policies) in COUNTED {
             if !known(&load, policies)? {
@@ -86,7 +97,8 @@ impl Against<'_> {
             let (new, old) = (count(&new)?, count(&old)?);
             let name = name(&load, policies);
             crate::report(&cost_line(&name, new, old));
-            dearer.extend(cost_trouble(&name, new, old));
+            verdict.compared += 1;
+            verdict.dearer.extend(cost_trouble(&name, new, old));
         }
         for (load, policies) in TIMED {
             if !known(&load, policies)? {
@@ -94,15 +106,11 @@ impl Against<'_> {
             }
             let growth = self.cpu(load, both(policies), folder)?;
             let name = name(&load, policies);
-            let (cpu, noise) = (growth.cpu * 100.0, growth.noise * 100.0);
-            crate::report(&format!("against/{name} cpu_growth={cpu:+.1}% noise={noise:.1}%"));
-            dearer.extend(growth.trouble(&name));
+            crate::report(&format!("against/{name} {}", growth.told()));
+            verdict.compared += 1;
+            verdict.dearer.extend(growth.trouble(&name));
         }
-        if dearer.is_empty() {
-            Ok(())
-        } else {
-            Err(Failure::new(format!("dearer than {}: {}", self.revision, dearer.join("; "))))
-        }
+        verdict.told(self.revision)
     }
 
     /// The gateway of the revision, built in a worktree of its own, which later runs find again.
@@ -137,10 +145,13 @@ impl Against<'_> {
             side.round(proxy, policies, FIRST_ROUND)?;
         }
         let (mut grown, mut itself) = (Vec::new(), Vec::new());
+        let mut disturbed = (0, 0);
         for turn in 1..=self.extent.pairs {
             let mut rounds = Vec::new();
             for proxy in &proxies {
-                rounds.push(sound(side.round(proxy, policies, self.extent.seconds)?, proxy.name)?);
+                let round = sound(side.round(proxy, policies, self.extent.seconds)?, proxy.name)?;
+                disturbed = (disturbed.0 + usize::from(round.disturbed()), disturbed.1 + 1);
+                rounds.push(round);
             }
             let [new, old, twin] = <[Round; 3]>::try_from(rounds).expect("a round for each of three");
             let pair = Pair { subject: new, baseline: old };
@@ -148,11 +159,31 @@ impl Against<'_> {
             grown.push(pair.ratio());
             itself.push(twin.micros() / pair.baseline.micros());
         }
-        Ok(Growth { cpu: median(grown) - 1.0, noise: spread(itself) })
+        Ok(Growth { cpu: median(grown) - 1.0, noise: spread(itself), disturbed })
+    }
+}
+
+impl Verdict {
+    fn told(self, revision: &str) -> Result<()> {
+        if self.compared == 0 {
+            return Err(Failure::new(format!("nothing could be compared with {revision}")));
+        }
+        if self.dearer.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new(format!("dearer than {revision}: {}", self.dearer.join("; "))))
     }
 }
 
 impl Growth {
+    fn told(&self) -> String {
+        let mark = match self.disturbed {
+            (0, _) => String::new(),
+            (rounds, all) => format!(" disturbed={rounds}/{all}"),
+        };
+        format!("cpu_growth={:+.1}% noise={:.1}%{mark}", self.cpu * 100.0, self.noise * 100.0)
+    }
+
     fn trouble(&self, name: &str) -> Option<String> {
         let is_dearer = self.cpu > TOLERANCE && self.cpu > 2.0 * self.noise;
         is_dearer.then(|| format!("{name} needs {:.1} % more CPU", self.cpu * 100.0))
@@ -233,11 +264,27 @@ mod tests {
 
     #[test]
     fn more_cpu_counts_beyond_three_percent_and_twice_the_noise() {
-        let trouble = |cpu, noise| Growth { cpu, noise }.trouble("a");
+        let trouble = |cpu, noise| Growth { cpu, noise, disturbed: (0, 9) }.trouble("a");
         assert_eq!(trouble(0.05, 0.01).as_deref(), Some("a needs 5.0 % more CPU"));
         assert_eq!(trouble(0.029, 0.0), None);
         assert_eq!(trouble(0.05, 0.03), None);
         assert_eq!(trouble(-0.5, 0.0), None);
+        assert_eq!(Growth { cpu: 0.05, noise: 0.01, disturbed: (0, 9) }.told(), "cpu_growth=+5.0% noise=1.0%");
+        assert_eq!(
+            Growth { cpu: -0.05, noise: 0.01, disturbed: (2, 9) }.told(),
+            "cpu_growth=-5.0% noise=1.0% disturbed=2/9"
+        );
+    }
+
+    #[test]
+    fn a_comparison_in_which_nothing_was_compared_fails() {
+        let told = |compared, dearer: &[&str]| {
+            let dearer = dearer.iter().map(|word| (*word).to_owned()).collect();
+            Verdict { compared, dearer }.told("main").map_err(|failure| failure.to_string())
+        };
+        assert_eq!(told(3, &[]), Ok(()));
+        assert_eq!(told(3, &["a is dear", "b too"]), Err("dearer than main: a is dear; b too".to_owned()));
+        assert_eq!(told(0, &[]), Err("nothing could be compared with main".to_owned()));
     }
 
     #[test]

@@ -149,15 +149,20 @@ impl Gateway {
         }
     }
 
-    /// Whether it understands what it is told, which an older one may not.
-    pub fn understands(&self, folder: &Path) -> Result<bool> {
+    /// What it does not understand of what it is told, as an older one may; none where it understands all.
+    pub fn misunderstands(&self, folder: &Path) -> Result<Option<String>> {
         let folder = folder.join("understands");
         std::fs::create_dir_all(&folder).while_doing("cannot make a folder for portolan")?;
-        let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
-        let file = self.write(&folder, nobody, nobody, nobody, &folder.join("access.log"))?;
+        let [listen, admin, upstream] = [7, 8, 9].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let file = self.write(&folder, listen, admin, upstream, &folder.join("access.log"))?;
         let mut check = Command::new(&self.binary);
         let output = check.arg("check").arg(file).output().while_doing("cannot run portolan")?;
-        Ok(output.status.success())
+        if output.status.success() {
+            return Ok(None);
+        }
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        Ok(Some(said.lines().next().unwrap_or("it says nothing").to_owned()))
     }
 
     fn write(
