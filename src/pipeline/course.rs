@@ -1,6 +1,7 @@
 //! One exchange on its way through the phases, and back through the policies it reached.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -38,7 +39,8 @@ impl Reached {
 pub struct Course {
     engine: Rc<Engine>,
     worker: Rc<Worker>,
-    exchange: Option<Exchange>,
+    // Boxed: it is handed on often, and large.
+    exchange: Option<Box<Exchange>>,
     // Which of the route's policies the request has reached: those see the answer and the end.
     reached: Reached,
     first: usize,
@@ -48,7 +50,7 @@ pub struct Course {
 
 impl Course {
     /// A course for an exchange whose route is known.
-    pub fn new(engine: Rc<Engine>, worker: Rc<Worker>, exchange: Exchange) -> Self {
+    pub fn new(engine: Rc<Engine>, worker: Rc<Worker>, exchange: Box<Exchange>) -> Self {
         let first = match exchange.place {
             // A first frame says who the client is, so it passes what its session's upgrade could not.
             Place::Request | Place::FirstFrame => 0,
@@ -60,7 +62,7 @@ impl Course {
 
     /// The exchange.
     pub fn exchange(&mut self) -> &mut Exchange {
-        self.exchange.as_mut().expect("a course has its exchange until it is finished")
+        self.exchange.as_deref_mut().expect("a course has its exchange until it is finished")
     }
 
     /// Says how the exchange ended.
@@ -74,7 +76,8 @@ impl Course {
         Err(Fault::new(FaultKind::Internal, detail).because(panic))
     }
 
-    /// The way in, up to an answer. Dropping the future cancels whatever it waits for.
+    /// The way in, up to an answer. Dropping the future cancels whatever it waits for. What few requests wait for is boxed: the
+    /// others shall not carry room for it.
     pub async fn travel(&mut self) -> Answer {
         if self.exchange().place == Place::Child {
             self.identity_still_stands()?;
@@ -84,7 +87,7 @@ impl Course {
         for (index, policy) in route.policies.iter().enumerate().skip(self.first) {
             if !described && policy.phase() > Phase::Describe {
                 if let Described::Batch(children) = self.describe().await? {
-                    return self.batch(index, children).await;
+                    return Box::pin(self.batch(index, children)).await;
                 }
                 described = true;
             }
@@ -93,7 +96,7 @@ impl Course {
             }
         }
         if !described && let Described::Batch(children) = self.describe().await? {
-            return self.batch(route.policies.len(), children).await;
+            return Box::pin(self.batch(route.policies.len(), children)).await;
         }
         self.call().await
     }
@@ -122,22 +125,13 @@ impl Course {
             self.gather(cap).await?;
         }
         self.reached.add(index);
-        let worker = self.worker.clone();
-        let exchange = self.exchange.as_mut().expect("a course has its exchange until it is finished");
+        let exchange = self.exchange.as_deref_mut().expect("a course has its exchange until it is finished");
         let mut step = match self.engine.waiting {
-            Waiting::WhereNeeded => policy.request(&worker, exchange),
+            Waiting::WhereNeeded => policy.request(&self.worker, exchange),
             Waiting::Forced => Step::Wait,
         };
         if matches!(step, Step::Wait) {
-            if self.engine.waiting == Waiting::Forced {
-                tokio::task::yield_now().await;
-            }
-            let deadline = exchange.deadline;
-            step = worker
-                .clock
-                .until(deadline, policy.wait(&worker, exchange))
-                .await
-                .map_err(|_| out_of_time("a policy was asked"))?;
+            step = Box::pin(self.wait(policy)).await?;
         }
         match step {
             Step::Next => Ok(None),
@@ -145,6 +139,18 @@ impl Course {
             Step::Wait => Err(Fault::new(FaultKind::Internal, "the gateway failed while it handled this request")
                 .because(format!("policy `{}` waited twice", policy.name()))),
         }
+    }
+
+    /// Waits for a policy that cannot decide at once, until the deadline.
+    async fn wait(&mut self, policy: &Arc<dyn Policy>) -> Result<Step, Fault> {
+        if self.engine.waiting == Waiting::Forced {
+            tokio::task::yield_now().await;
+        }
+        let worker = self.worker.clone();
+        let exchange = self.exchange();
+        let deadline = exchange.deadline;
+        let waiting = worker.clock.until(deadline, policy.wait(&worker, exchange));
+        waiting.await.map_err(|_| out_of_time("a policy was asked"))
     }
 
     async fn describe(&mut self) -> Result<Described, Fault> {
@@ -160,34 +166,36 @@ impl Course {
 
     /// Reads the request's body to its end, within its cap and the deadline.
     async fn gather(&mut self, cap: usize) -> Result<(), Fault> {
+        match &self.exchange().request.body {
+            Body::Empty => Ok(()),
+            Body::Whole(bytes) if bytes.len() <= cap => Ok(()),
+            Body::Whole(_) => Err(too_large(cap)),
+            Body::Stream(_) => Box::pin(self.collect(cap)).await,
+        }
+    }
+
+    async fn collect(&mut self, cap: usize) -> Result<(), Fault> {
         let worker = self.worker.clone();
         let exchange = self.exchange();
-        match &exchange.request.body {
-            Body::Empty => return Ok(()),
-            Body::Whole(bytes) if bytes.len() <= cap => return Ok(()),
-            Body::Whole(_) => return Err(too_large(cap)),
-            Body::Stream(_) => {}
-        }
         let body = super::gather::charged(&worker, exchange);
         let gathered = worker
             .clock
             .until(exchange.deadline, body.collect(cap))
             .await
             .map_err(|_| Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time"))?;
-        match gathered {
-            Ok(gathered) => exchange.request.body = Body::whole(gathered.bytes),
-            Err(BodyError::TooLarge { cap }) => return Err(too_large(cap)),
-            Err(BodyError::Gone) => return Err(Fault::new(FaultKind::ClientGone, "the client closed the connection")),
-            Err(BodyError::Late) => {
-                return Err(Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time"));
+        let fault = match gathered {
+            Ok(gathered) => {
+                exchange.request.body = Body::whole(gathered.bytes);
+                return Ok(());
             }
+            Err(BodyError::TooLarge { cap }) => too_large(cap),
+            Err(BodyError::Gone) => Fault::new(FaultKind::ClientGone, "the client closed the connection"),
+            Err(BodyError::Late) => Fault::new(FaultKind::RequestTimeout, "the body did not arrive in time"),
             Err(BodyError::Broken(what)) => {
-                return Err(
-                    Fault::new(FaultKind::MalformedBody, "the body broke off or its framing was wrong").because(what)
-                );
+                Fault::new(FaultKind::MalformedBody, "the body broke off or its framing was wrong").because(what)
             }
-        }
-        Ok(())
+        };
+        Err(fault)
     }
 
     /// Authorizes and limits a batch as a whole, then runs its elements beside one another.
@@ -229,7 +237,7 @@ impl Course {
         }
         let deadline = self.exchange().deadline;
         let call = route.outbound.call(&worker, self.exchange());
-        worker.clock.until(deadline, call).await.unwrap_or_else(|_| Err(out_of_time("the service answered")))
+        Box::pin(worker.clock.until(deadline, call)).await.unwrap_or_else(|_| Err(out_of_time("the service answered")))
     }
 
     /// The way back, up to the response: through the policies reached, then as the inbound protocol writes it.
@@ -258,8 +266,10 @@ impl Course {
         let mut response = inbound.render(self.exchange(), answer);
         let exchange = self.exchange();
         exchange.record.status = response.status;
-        exchange.answer_fields.push(b"x-request-id", &exchange.id.digits());
-        response.fields.lay_over(&exchange.answer_fields);
+        if !exchange.answer_fields.is_empty() {
+            response.fields.lay_over(&exchange.answer_fields);
+        }
+        response.fields.replace("x-request-id", &exchange.id.digits());
         response
     }
 
@@ -285,7 +295,7 @@ impl Course {
     fn through(mut self, tunnel: Tunnel) -> Tunnel {
         Tunnel::new(move |stream| {
             Box::pin(async move {
-                match guard::guarded(tunnel.run(stream)).await {
+                match guard::guarded(pin!(Some(tunnel.run(stream)))).await {
                     Ok(()) => self.fate(Outcome::Completed),
                     Err(panic) => {
                         tracing::error!(request_id = %self.exchange().id, panic, "session panicked");
@@ -328,7 +338,7 @@ impl Course {
         }
         self.end();
         let exchange = self.exchange.take().expect("a course is finished once");
-        (exchange, answer)
+        (*exchange, answer)
     }
 
     fn back_through_policies(&mut self, mut answer: Answer) -> Answer {

@@ -2,12 +2,11 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
-/// Runs a future; a panic in it drops it and gives the panic's text.
-pub async fn guarded<F: Future>(future: F) -> Result<F::Output, String> {
-    let mut slot = pin!(Some(future));
+/// Runs the future in this slot, where it stands: a large one is not moved. A panic in it drops it and gives the panic's text.
+pub async fn guarded<F: Future>(mut slot: Pin<&mut Option<F>>) -> Result<F::Output, String> {
     poll_fn(|context| {
         let future = slot.as_mut().as_pin_mut().expect("a future is not polled after it ended");
         // What the future shares with others are views, cells and tables that hold after every statement.

@@ -9,6 +9,7 @@ mod tail;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +56,9 @@ pub struct Arrived {
     pub interim: Option<Rc<dyn Interim>>,
 }
 
+/// An exchange that was opened; or what its request is answered without one.
+pub struct Begun(Result<Course, Box<Response>>);
+
 /// Runs exchanges on one worker.
 pub struct Engine {
     current: Rc<RefCell<Current>>,
@@ -85,25 +89,35 @@ impl Engine {
         self.current.borrow_mut().load().clone()
     }
 
+    /// Opens the exchange of a request, to be run by [`Engine::run`]. Done at once, so that what runs holds it by a pointer, and
+    /// neither the request nor how it arrived.
+    pub fn begin(self: &Rc<Self>, worker: &Rc<Worker>, request: Request, arrived: Arrived) -> Begun {
+        Begun(self.open(worker, request, arrived))
+    }
+
     /// Answers one request. Dropping the future cancels the exchange; a panic in its own code is an answer too.
-    pub async fn serve(
+    pub async fn run(&self, begun: Begun) -> (Response, Option<Tail>) {
+        match begun.0 {
+            Ok(course) => self.run_course(course).await,
+            Err(refused) => (*refused, None),
+        }
+    }
+
+    /// Finds the route, and opens the exchange; or what is answered where there is none.
+    fn open(
         self: &Rc<Self>,
         worker: &Rc<Worker>,
         mut request: Request,
         arrived: Arrived,
-    ) -> (Response, Option<Tail>) {
+    ) -> Result<Course, Box<Response>> {
         let id = self.next_id();
         let started = worker.clock.now();
         let plan = self.plan();
         let cors = self.cors(&plan);
-        let (target, parameters) = match plan.find(&mut request, cors.as_deref()) {
-            Ok(found) => found,
-            Err(fault) => {
-                return (self.refuse_unrouted(worker, id, arrived.client.address, &request, &fault), None);
-            }
-        };
-        drop(plan);
-        let mut exchange = Exchange::new(id, target.route.clone(), request, started);
+        let (target, parameters) = plan
+            .find(&mut request, cors.as_deref())
+            .map_err(|fault| Box::new(self.refuse_unrouted(worker, id, arrived.client.address, &request, &fault)))?;
+        let mut exchange = Box::new(Exchange::new(id, target.route.clone(), request, started));
         exchange.client = arrived.client;
         exchange.operation = target.operation.clone();
         exchange.path_parameters = parameters;
@@ -113,8 +127,13 @@ impl Engine {
         if let Some(cors) = cors {
             exchange.tickets.put(cors::OfListener(cors));
         }
-        let mut course = Course::new(self.clone(), worker.clone(), exchange);
-        let answer = match guard::guarded(course.travel()).await {
+        Ok(Course::new(self.clone(), worker.clone(), exchange))
+    }
+
+    async fn run_course(&self, mut course: Course) -> (Response, Option<Tail>) {
+        let id = course.exchange().id;
+        let travelled = guard::guarded(pin!(Some(course.travel()))).await;
+        let answer = match travelled {
             Ok(answer) => answer,
             Err(panic) => {
                 tracing::error!(request_id = %id, panic, "request panicked");
@@ -185,12 +204,13 @@ impl Runner for ChildRunner {
         debug_assert_ne!(child.place, Place::Request, "requests are served, children are run");
         let (engine, worker) = (self.0.clone(), worker.clone());
         async move {
-            let mut course = Course::new(engine.clone(), worker, child);
+            let mut course = Course::new(engine.clone(), worker, Box::new(child));
             let whole = async {
                 let answer = course.travel().await;
                 course.gather_reply(answer, CHILD_REPLY).await
             };
-            let answer = match guard::guarded(whole).await {
+            let travelled = guard::guarded(pin!(Some(whole))).await;
+            let answer = match travelled {
                 Ok(answer) => answer,
                 Err(panic) => {
                     tracing::error!(request_id = %course.exchange().id, panic, "child exchange panicked");

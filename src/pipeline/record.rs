@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use portolan_exchange::exchange::{Exchange, Place};
-use portolan_exchange::value::Timestamp;
 use portolan_exchange::{Fault, Kind, Outcome, Request, Worker};
 
 use super::Engine;
@@ -27,7 +26,7 @@ pub fn record(engine: &Engine, worker: &Worker, exchange: &mut Exchange, outcome
 fn write_line(line: &mut Line<'_>, worker: &Worker, exchange: &Exchange, outcome: Outcome, gateway: Duration) {
     let record = &exchange.record;
     let id = exchange.id.digits();
-    line.text("time", &time(worker));
+    line.time("time", worker.clock.wall());
     line.text("request_id", std::str::from_utf8(&id).expect("hexadecimal digits are text"));
     line.text("route", &exchange.route.name);
     if let Some(operation) = &exchange.operation {
@@ -44,7 +43,7 @@ fn write_line(line: &mut Line<'_>, worker: &Worker, exchange: &Exchange, outcome
     if let Some(identity) = &exchange.identity {
         line.text("consumer", &identity.consumer);
     }
-    line.display("client", exchange.client.address);
+    line.address("client", exchange.client.address);
     line.number("status", u64::from(record.status));
     line.text("outcome", word(outcome));
     line.number("bytes_in", record.bytes.received.get());
@@ -76,11 +75,11 @@ pub fn unrouted_line(
     status: u16,
     fault: Option<&Fault>,
 ) {
-    line.text("time", &time(worker));
+    line.time("time", worker.clock.wall());
     line.text("request_id", id);
     line.text("method", request.method.as_str());
     line.text("path", shortened(request.target.path()));
-    line.display("client", client);
+    line.address("client", client);
     line.number("status", u64::from(status));
     line.text("outcome", word(fault.map_or(Outcome::Completed, |fault| Outcome::Faulted(fault.kind()))));
     if let Some(fault) = fault {
@@ -92,12 +91,6 @@ pub fn unrouted_line(
 fn shortened(path: &str) -> &str {
     const MOST: usize = 2_048;
     &path[..path.floor_char_boundary(MOST)]
-}
-
-fn time(worker: &Worker) -> String {
-    let since = worker.clock.wall().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_unix_millis(millis).unwrap_or(Timestamp::EPOCH).to_string()
 }
 
 fn word(outcome: Outcome) -> &'static str {

@@ -197,23 +197,36 @@ impl std::fmt::Display for Period {
 /// Tells the caller how it stands: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11), and the
 /// older `X-RateLimit-*` of the limit that has least left, its reset in seconds from now.
 fn tell(fields: &mut Fields, drawn: &[Drawn<'_>], levels: &[Level]) {
-    let mut policy = String::new();
-    let mut state = String::new();
+    let mut policy = Vec::with_capacity(64);
+    let mut state = Vec::with_capacity(64);
     for (drawn, level) in drawn.iter().zip(levels) {
-        let separator = if policy.is_empty() { "" } else { ", " };
         let limit = drawn.limit;
-        let _ =
-            write!(policy, "{separator}\"{}\";q={};w={}", limit.name, limit.limit, whole_seconds(limit.every).max(1));
-        let _ = write!(state, "{separator}\"{}\";r={};t={}", limit.name, level.remaining, whole_seconds(level.reset));
+        item(&mut policy, &limit.name, [(b'q', limit.limit), (b'w', whole_seconds(limit.every).max(1))]);
+        item(&mut state, &limit.name, [(b'r', level.remaining), (b't', whole_seconds(level.reset))]);
     }
-    fields.push(b"ratelimit-policy", policy.as_bytes());
-    fields.push(b"ratelimit", state.as_bytes());
+    fields.push(b"ratelimit-policy", &policy);
+    fields.push(b"ratelimit", &state);
     let tightest = drawn.iter().zip(levels).min_by_key(|(_, level)| level.remaining);
     if let Some((drawn, level)) = tightest {
         let mut number = itoa::Buffer::new();
         fields.push(b"x-ratelimit-limit", number.format(drawn.limit.limit).as_bytes());
         fields.push(b"x-ratelimit-remaining", number.format(level.remaining).as_bytes());
         fields.push(b"x-ratelimit-reset", number.format(whole_seconds(level.reset)).as_bytes());
+    }
+}
+
+/// Adds an item of a list with its parameters: `"name";q=5;w=60` (RFC 9651, section 3.1.2). Names are made of letters, digits and
+/// `-_.`, so nothing is escaped.
+fn item(list: &mut Vec<u8>, name: &str, parameters: [(u8, u64); 2]) {
+    if !list.is_empty() {
+        list.extend_from_slice(b", ");
+    }
+    list.push(b'"');
+    list.extend_from_slice(name.as_bytes());
+    list.push(b'"');
+    for (parameter, value) in parameters {
+        list.extend_from_slice(&[b';', parameter, b'=']);
+        list.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 }
 

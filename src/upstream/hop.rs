@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use portolan_config::snapshot::{HostSent, Told};
-use portolan_exchange::client::{Client, Scheme, Trust};
+use portolan_exchange::client::{AddressText, Client, Scheme, Trust};
 use portolan_exchange::{Fields, Request, Version};
 
 use crate::edge::client::{PROXIES, elements, from_the_right};
@@ -51,8 +51,8 @@ pub fn tell(request: &mut Request, client: &Client, to: &To<'_>) {
         Version::Http11 => b"1.1 portolan",
         Version::Http2 => b"2 portolan",
     });
-    // Names and short values; lists make room for themselves.
-    fields.reserve(7, 192 + to.endpoint.len() + asked.len());
+    // Names and short values, that of the request's id among them; lists make room for themselves.
+    fields.reserve(8, 256 + to.endpoint.len() + asked.len());
     let host = if to.host == HostSent::Client && !asked.is_empty() { &*asked } else { to.endpoint };
     fields.push(b"host", host.as_bytes());
     if let Some(list) = x_forwarded {
@@ -86,10 +86,10 @@ fn x_forwarded_for(fields: &Fields, client: &Client) -> Line {
     }
     // Told otherwise, or the list has not come this far: of a batch's element, or of one whose policies took it away.
     if client.told > 0 && list.as_bytes().is_empty() {
-        let _ = write!(list, "{}", client.address);
+        list.push(AddressText::of(client.address).as_bytes());
     }
     list.separate(b", ");
-    let _ = write!(list, "{}", client.connection.peer.ip());
+    list.push(AddressText::of(client.connection.peer.ip()).as_bytes());
     list
 }
 

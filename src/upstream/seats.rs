@@ -47,7 +47,8 @@ impl Seats {
             return Err(full().because(format!("{} calls wait for one already", pool.pending)));
         }
         let limit = worker.clock.now().after(timeouts.connect).min(deadline);
-        let permit = worker.clock.until(limit, self.free.clone().acquire_owned()).await.map_err(|Elapsed| full())?;
+        let waited = Box::pin(worker.clock.until(limit, self.free.clone().acquire_owned())).await;
+        let permit = waited.map_err(|Elapsed| full())?;
         Ok(Seat { _permit: permit.expect("the seats of a service are never closed") })
     }
 }

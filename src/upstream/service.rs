@@ -135,7 +135,8 @@ impl Service {
                 (Err(failed), _) => return Err(self.failed(endpoint, failed)),
             }
         }
-        let fresh = place.fresh(self.connect(worker, endpoint, timing.limit).await?);
+        // Boxed: most calls find a connection, and shall not carry room for opening one.
+        let fresh = place.fresh(Box::pin(self.connect(worker, endpoint, timing.limit)).await?);
         match question.ask(fresh, body).await {
             Ok(answered) => Ok(self.response(exchange, place, answered)),
             Err(failed) => Err(self.failed(endpoint, failed)),

@@ -15,6 +15,17 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
+/// The lengths of their names, as bits: most other names have another.
+const LENGTHS: u64 = {
+    let mut lengths = 0;
+    let mut at = 0;
+    while at < HOP_BY_HOP.len() {
+        lengths |= 1 << HOP_BY_HOP[at].len();
+        at += 1;
+    }
+    lengths
+};
+
 /// What becomes of the fields by which an upgrade is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Upgrades {
@@ -37,7 +48,9 @@ pub fn strip_hop(fields: &mut Fields, upgrades: Upgrades) {
             && (name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"upgrade"))
     };
     fields.retain(|name, _| {
-        let of_one_hop = HOP_BY_HOP.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+        let of_one_hop = name.len() < 64
+            && LENGTHS & (1 << name.len()) != 0
+            && HOP_BY_HOP.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
         stays(name) || (!of_one_hop && !named.iter().any(|token| name.eq_ignore_ascii_case(token)))
     });
 }

@@ -1,6 +1,6 @@
 //! Who asks: the client's address, scheme and host, as far as whoever stands between tells them.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Who asks.
@@ -96,5 +96,67 @@ impl Scheme {
 impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// An address as text: in heads and logs of every request, and so without the formatting machinery where it is IPv4.
+pub struct AddressText {
+    bytes: [u8; Self::LONGEST],
+    len: usize,
+}
+
+impl AddressText {
+    // `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`
+    const LONGEST: usize = 45;
+
+    /// The text of this address (RFC 5952 for IPv6).
+    pub fn of(address: IpAddr) -> Self {
+        let mut text = Self { bytes: [0; Self::LONGEST], len: 0 };
+        match address {
+            IpAddr::V4(v4) => {
+                for (at, octet) in v4.octets().into_iter().enumerate() {
+                    if at > 0 {
+                        text.push(b".");
+                    }
+                    text.push(itoa::Buffer::new().format(octet).as_bytes());
+                }
+            }
+            IpAddr::V6(v6) => {
+                let _ = write!(text, "{v6}");
+            }
+        }
+        text
+    }
+
+    /// The text.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    fn push(&mut self, part: &[u8]) {
+        self.bytes[self.len..self.len + part.len()].copy_from_slice(part);
+        self.len += part.len();
+    }
+}
+
+impl Write for AddressText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text.as_bytes());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_an_address_is_what_the_library_shows() {
+        let all = ["0.0.0.0", "127.0.0.1", "255.255.255.255", "::", "2001:db8::1", "::ffff:255.255.255.255"];
+        let longest = "1111:2222:3333:4444:5555:6666:7777:8888";
+        for text in all.into_iter().chain([longest]) {
+            let address: IpAddr = text.parse().unwrap();
+            assert_eq!(AddressText::of(address).as_bytes(), address.to_string().as_bytes());
+        }
     }
 }

@@ -78,7 +78,7 @@ impl Clock {
     /// The present moment. Within a turn of a worker ([`turn_begins`]) it is the moment of an earlier look.
     pub fn now(&self) -> Moment {
         match &*self.0 {
-            Source::System { origin } => Moment(nanos(LOOK.with(Look::now).saturating_duration_since(*origin))),
+            Source::System { origin } => LOOK.with(|look| look.now(*origin)),
             Source::Manual(manual) => lock(manual).now,
         }
     }
@@ -184,28 +184,30 @@ pub fn turn_begins() {
 }
 
 thread_local! {
-    static LOOK: Look = const { Look { at: Cell::new(None), left: Cell::new(0), most: Cell::new(0) } };
+    static LOOK: Look = const { Look { last: Cell::new(None), left: Cell::new(0), most: Cell::new(0) } };
 }
 
 /// The last look of a thread at the system's clock.
 struct Look {
-    at: Cell<Option<Instant>>,
+    // Of which clock, by its origin, and what it said.
+    last: Cell<Option<(Instant, Moment)>>,
     // How often it still may be used, and how often from a new one on.
     left: Cell<u32>,
     most: Cell<u32>,
 }
 
 impl Look {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place where time enters")]
-    fn now(&self) -> Instant {
-        if let (Some(at), left @ 1..) = (self.at.get(), self.left.get()) {
+    fn now(&self, origin: Instant) -> Moment {
+        if let (left @ 1.., Some((of, moment))) = (self.left.get(), self.last.get())
+            && of == origin
+        {
             self.left.set(left - 1);
-            return at;
+            return moment;
         }
-        let at = Instant::now();
-        self.at.set(Some(at));
+        let moment = Moment(nanos(origin.elapsed()));
+        self.last.set(Some((origin, moment)));
         self.left.set(self.most.get());
-        at
+        moment
     }
 
     fn forget(&self) {

@@ -20,10 +20,11 @@ pub struct RequestId(pub u128);
 impl RequestId {
     /// Its 32 digits, for a head.
     pub fn digits(self) -> [u8; 32] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut digits = [0; 32];
-        for (at, digit) in digits.iter_mut().enumerate() {
-            let nibble = (self.0 >> (124 - 4 * at)) & 0xf;
-            *digit = b"0123456789abcdef"[usize::try_from(nibble).expect("four bits")];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 0xf)];
         }
         digits
     }

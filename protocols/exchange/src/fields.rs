@@ -26,6 +26,13 @@ struct Entry {
     origin: Origin,
 }
 
+impl Entry {
+    /// The bit of its name's length in a set of lengths.
+    const fn length_bit(self) -> u64 {
+        1 << (self.name_len % 64)
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
     Received,
@@ -182,8 +189,18 @@ impl Fields {
         Ok(())
     }
 
+    /// Puts one field that is already known to be well-formed behind the others and in the place of all of this name.
+    pub fn replace(&mut self, name: &str, value: &[u8]) {
+        self.remove(name);
+        self.push(name.as_bytes(), value);
+    }
+
     /// Removes all fields of this name; how many there were.
     pub fn remove(&mut self, name: &str) -> usize {
+        // Most are not there.
+        if !self.contains(name) {
+            return 0;
+        }
         self.retain(|candidate, _| !candidate.eq_ignore_ascii_case(name.as_bytes()))
     }
 
@@ -242,6 +259,8 @@ impl Fields {
 
     /// Adds all fields of another list behind these.
     pub fn append(&mut self, other: &Fields) {
+        let bytes = other.entries.iter().map(|entry| (entry.name_len + entry.value_len) as usize).sum();
+        self.reserve(other.len(), bytes);
         for (name, value) in other.iter() {
             self.push(name, value);
         }
@@ -249,7 +268,11 @@ impl Fields {
 
     /// Puts the fields of another list in the place of all of their names.
     pub fn lay_over(&mut self, other: &Fields) {
-        self.retain(|name, _| !other.iter().any(|(over, _)| over.eq_ignore_ascii_case(name)));
+        // Most names differ in their length already.
+        let lengths = other.entries.iter().fold(0, |lengths, entry| lengths | entry.length_bit());
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.retain(|entry| lengths & entry.length_bit() == 0 || !other.has(self.name(*entry)));
+        self.entries = entries;
         self.append(other);
     }
 
@@ -289,8 +312,18 @@ impl Fields {
             .position(|entry| entry.name_len as usize == name.len() && self.name(*entry).eq_ignore_ascii_case(name))
     }
 
+    fn has(&self, name: &[u8]) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| entry.name_len as usize == name.len() && self.name(*entry).eq_ignore_ascii_case(name))
+    }
+
     fn keep(&mut self, name: &[u8], value: &[u8]) -> Entry {
         let name_at = self.laid_over.len();
+        if self.laid_over.capacity() == 0 {
+            // Room for what is usually added: growing step by step costs more than all of the fields.
+            self.laid_over.reserve(256);
+        }
         self.laid_over.extend_from_slice(name);
         let value_at = self.laid_over.len();
         self.laid_over.extend_from_slice(value);
@@ -303,6 +336,7 @@ impl Fields {
         }
     }
 
+    #[inline]
     fn bytes(&self, origin: Origin) -> &[u8] {
         match origin {
             Origin::Received | Origin::ReceivedLine => &self.received,
@@ -310,11 +344,13 @@ impl Fields {
         }
     }
 
+    #[inline]
     fn name(&self, entry: Entry) -> &[u8] {
         let at = entry.name_at as usize;
         &self.bytes(entry.origin)[at..at + entry.name_len as usize]
     }
 
+    #[inline]
     fn value(&self, entry: Entry) -> &[u8] {
         let at = entry.value_at as usize;
         &self.bytes(entry.origin)[at..at + entry.value_len as usize]

@@ -3,11 +3,13 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use portolan_config::snapshot::HalfClose;
 use portolan_exchange::protocol::Interim;
+use portolan_exchange::upgrade::Tunnel;
 use portolan_exchange::{Body, BodyError, Client as Asks, Fields, Frame, Method, Request, Response, Size, Version};
 use portolan_http1::{self as http1, CHUNK_END, Framing, Persistence};
 
@@ -23,7 +25,6 @@ const AHEAD: usize = 64 * 1024;
 pub struct Answering<'a> {
     client: &'a Client<'a>,
     intake: Option<Rc<Intake>>,
-    arrived: Cell<Option<Arrived>>,
     persistence: Persistence,
     version: Version,
     is_head: bool,
@@ -32,30 +33,54 @@ pub struct Answering<'a> {
 }
 
 impl<'a> Answering<'a> {
-    /// The answer to this request, and the request.
-    pub fn new(client: &'a Client<'a>, arrival: Arrival, asks: Asks) -> (Self, Request) {
+    /// The answer to a request of this client, the request, and how it arrived.
+    pub fn new(client: &'a Client<'a>, arrival: Arrival, asks: Asks) -> (Self, Request, Arrived) {
         let Arrival { request, intake, counters, persistence } = arrival;
         let interim = Interims { link: client.link.clone(), version: request.version };
         let arrived = Arrived { client: asks, bytes: counters, queue: client.queued, interim: Some(Rc::new(interim)) };
         let answering = Self {
             client,
             intake,
-            arrived: Cell::new(Some(arrived)),
             persistence,
             version: request.version,
             is_head: request.method == Method::Head,
             half_closed: Cell::new(false),
         };
-        (answering, request)
+        (answering, request, arrived)
     }
 
-    /// How the request arrived; once.
-    pub fn arrived(&self) -> Arrived {
-        self.arrived.take().expect("a request arrives once")
+    /// Waits for the response and sends it to its last byte, as long as the client is there.
+    pub async fn answer(&self, mut running: Pin<&mut impl Future<Output = (Response, Option<Tail>)>>) -> After {
+        let response = poll_fn(|context| {
+            if let Poll::Ready(response) = running.as_mut().poll(context) {
+                return Poll::Ready(Some(response));
+            }
+            self.poll_gone(context).map(|()| None)
+        });
+        let queued = match response.await {
+            Some((response, tail)) => self.queue(response, tail),
+            // Whoever asked is gone; dropping the exchange has cancelled it.
+            None => return After::Close,
+        };
+        let (announced, whole) = match queued {
+            Queued::Whole(announced) => (announced, true),
+            // Boxed, so that answers that are here whole carry nothing of it.
+            Queued::Streaming(announced, streaming) => (announced, Box::pin(self.stream(streaming)).await),
+            Queued::Upgraded(tunnel) => return After::Upgraded(tunnel),
+        };
+        self.client.link.defer();
+        if !whole {
+            // Part of an answer must not look like a whole one.
+            return After::Close;
+        }
+        if announced == Announced::KeepAlive && !self.is_unread() {
+            return After::Reuse;
+        }
+        self.end().await
     }
 
     /// Ready when the client went away while it waits.
-    pub fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
         let link = self.client.link;
         if link.poll_trouble(context).is_ready() {
             return Poll::Ready(());
@@ -82,35 +107,25 @@ impl<'a> Answering<'a> {
         Poll::Pending
     }
 
-    /// Sends the response to its last byte.
-    pub async fn send(&self, mut response: Response, tail: Option<Tail>) -> After {
+    /// Queues the head and what is here of the body.
+    fn queue(&self, mut response: Response, tail: Option<Tail>) -> Queued {
         if let Some(tunnel) = response.tunnel.take() {
-            return self.upgrade(&response, tunnel);
+            self.upgrade(&response);
+            return Queued::Upgraded(tunnel);
         }
         let content = Content::of(&response, self.is_head, self.version);
         let reading = if matches!(response.body, Body::Stream(_)) { Reading::MayGoOn } else { Reading::Over };
         let announced = self.announced(content, reading);
         let link = self.client.link;
         link.queue_head(content.write_head(&response, announced.field(self.version)));
-        let sent = match (content, response.body) {
+        match (content, response.body) {
             (Content::Framed(framing), body @ Body::Stream(_)) => {
-                self.stream(Streaming { body, framing, tail, ended: false }).await
+                return Queued::Streaming(announced, Streaming { body, framing, tail, ended: false });
             }
-            (Content::Framed(_), Body::Whole(bytes)) => {
-                whole(link, bytes, tail);
-                true
-            }
-            (Content::None, _) | (Content::Framed(_), Body::Empty) => {
-                complete(tail);
-                true
-            }
-        };
-        link.defer();
-        if !sent {
-            // Part of an answer must not look like a whole one.
-            return After::Close;
+            (Content::Framed(_), Body::Whole(bytes)) => whole(link, bytes, tail),
+            (Content::None, _) | (Content::Framed(_), Body::Empty) => complete(tail),
         }
-        self.after(announced).await
+        Queued::Whole(announced)
     }
 
     /// Whether the answer says that the connection ends with it.
@@ -131,14 +146,15 @@ impl<'a> Answering<'a> {
         if ends { Announced::Close } else { Announced::KeepAlive }
     }
 
-    /// What becomes of the connection behind a whole answer.
-    async fn after(&self, announced: Announced) -> After {
-        let unread = self.intake.as_ref().is_some_and(|intake| !intake.has_ended());
-        if unread {
+    /// Whether the client may still be sending what nobody will read.
+    fn is_unread(&self) -> bool {
+        self.intake.as_ref().is_some_and(|intake| !intake.has_ended())
+    }
+
+    /// The end of a connection that serves no further request.
+    async fn end(&self) -> After {
+        if self.is_unread() {
             return After::Linger;
-        }
-        if announced == Announced::KeepAlive {
-            return After::Reuse;
         }
         match poll_fn(|context| self.poll_written(context)).await {
             Ok(()) => After::Linger,
@@ -146,13 +162,12 @@ impl<'a> Answering<'a> {
         }
     }
 
-    /// Hands the connection over behind the head of the answer.
-    fn upgrade(&self, response: &Response, tunnel: portolan_exchange::upgrade::Tunnel) -> After {
+    /// The head behind which the connection is another protocol's.
+    fn upgrade(&self, response: &Response) {
         let mut head = buffers::head();
         http1::write_response(&mut head, response.status, &response.fields, Framing::None, None);
         self.client.link.queue_head(head);
         self.client.link.defer();
-        After::Upgraded(tunnel)
     }
 
     /// Sends a body piece by piece; false when it broke off.
@@ -179,6 +194,16 @@ impl<'a> Answering<'a> {
         }
         Poll::Pending
     }
+}
+
+/// What was queued of an answer.
+enum Queued {
+    /// All of it.
+    Whole(Announced),
+    /// Its head, and this is to come.
+    Streaming(Announced, Streaming),
+    /// Its head, behind which another protocol takes over.
+    Upgraded(Tunnel),
 }
 
 /// A body on its way to the client.

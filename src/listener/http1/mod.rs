@@ -5,18 +5,18 @@ mod body;
 mod head;
 mod linger;
 
-use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use portolan_exchange::client::Connection;
 use portolan_exchange::upgrade::Tunnel;
-use portolan_exchange::{Fault, Request};
+use portolan_exchange::{Fault, Response};
+
 use portolan_http1::{Refusal, RequestHead, RequestReader};
 
 use super::door::{Door, Refused};
+use crate::pipeline::Begun;
 use crate::wire::{Link, Pipe};
 use answer::Answering;
 use body::Arrival;
@@ -59,8 +59,11 @@ pub async fn serve(door: &Rc<Door>, link: &Rc<Link>, connection: Connection) -> 
         let after = match client.next(&mut reader).await {
             head::Next::Request(head) => {
                 client.served += 1;
-                // Boxed, so that an idle connection holds none of what an exchange needs.
-                Box::pin(client.exchange(*head)).await
+                match client.begin(*head) {
+                    // Boxed, so that an idle connection holds none of what an exchange needs.
+                    Ok((answering, begun)) => Box::pin(client.exchange(answering, begun)).await,
+                    Err(refusal) => answer::send_refusal(link, *refusal).await,
+                }
             }
             head::Next::Refused(fault) => client.refuse(&fault).await,
             head::Next::Http2 => return Ended::Http2,
@@ -82,43 +85,34 @@ pub async fn serve(door: &Rc<Door>, link: &Rc<Link>, connection: Connection) -> 
 }
 
 impl Client<'_> {
-    /// One request, from its head to the last byte of its answer.
-    async fn exchange(&self, head: RequestHead) -> After {
+    /// The request of this head and the way of its answer; or what is answered where there is no room for it, or where it is not
+    /// clear whose it is. The connection goes with that: an idle one takes room as well.
+    fn begin(&self, head: RequestHead) -> Result<(Answering<'_>, Begun), Box<Response>> {
         // Before what a client lists in `Connection` is removed: that must not take away what a proxy says.
         let asked = self.door.ask(&self.connection, &head.fields);
         let arrival = Arrival::new(self, head);
-        let asks = match asked {
-            Ok(asks) => asks,
-            Err(refused) => return self.turn_away(&arrival.request, &refused).await,
-        };
-        let (answering, request) = Answering::new(self, arrival, asks);
-        let served = {
-            let mut serving = pin!(self.door.engine.serve(&self.door.worker, request, answering.arrived()));
-            poll_fn(|context| {
-                if let Poll::Ready(served) = serving.as_mut().poll(context) {
-                    return Poll::Ready(Some(served));
-                }
-                answering.poll_gone(context).map(|()| None)
-            })
-            .await
-        };
-        match served {
-            Some((response, tail)) => answering.send(response, tail).await,
-            // Whoever asked is gone; dropping the exchange has cancelled it.
-            None => After::Close,
+        match asked {
+            Ok(asks) => {
+                let (answering, request, arrived) = Answering::new(self, arrival, asks);
+                let begun = self.door.engine.begin(&self.door.worker, request, arrived);
+                Ok((answering, begun))
+            }
+            Err(refused) => {
+                let Refused { address, fault } = *refused;
+                Err(Box::new(self.door.engine.refuse(&self.door.worker, address, &arrival.request, &fault)))
+            }
         }
+    }
+
+    /// One request to the last byte of its answer.
+    async fn exchange(&self, answering: Answering<'_>, begun: Begun) -> After {
+        let running = pin!(self.door.engine.run(begun));
+        answering.answer(running).await
     }
 
     /// Answers what could not be read as a request; what follows on the connection could be read in more than one way.
     async fn refuse(&self, fault: &Fault) -> After {
         let response = self.door.engine.refuse_unread(&self.door.worker, self.connection.peer.ip(), fault);
-        answer::send_refusal(self.link, response).await
-    }
-
-    /// Answers a request for which there is no room, or of which it is not clear whose it is. The connection goes with it: an idle
-    /// one takes room as well.
-    async fn turn_away(&self, request: &Request, refused: &Refused) -> After {
-        let response = self.door.engine.refuse(&self.door.worker, refused.address, request, &refused.fault);
         answer::send_refusal(self.link, response).await
     }
 }

@@ -133,7 +133,7 @@ async fn answer(
         }
     };
     let arrived = Arrived { client, bytes: arrival.counters, queue: Duration::ZERO, interim: None };
-    let (response, tail) = engine.serve(worker, arrival.request, arrived).await;
+    let (response, tail) = engine.run(engine.begin(worker, arrival.request, arrived)).await;
     Ok(wire::response_out(response, tail, beat))
 }
 
