@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// What happened, to what, and what helps.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure(String);
 
 /// The outcome of every step of the harness.
@@ -13,6 +13,11 @@ impl Failure {
     /// A failure told in `sentence`: lowercase, no full stop.
     pub fn new(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
+    }
+
+    /// Its first line, without what a process said besides.
+    pub fn headline(&self) -> &str {
+        self.0.lines().next().unwrap_or_default()
     }
 }
 

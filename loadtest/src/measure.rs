@@ -44,6 +44,13 @@ pub enum Finding {
         /// What is missing.
         missing: &'static str,
     },
+    /// Nothing: it came to no figure.
+    Failed {
+        /// The scenario's name.
+        name: String,
+        /// Why.
+        failure: Failure,
+    },
 }
 
 /// A proxy that can be started, again and again.
@@ -67,6 +74,7 @@ impl Finding {
             Self::FanOut(fan_out) => fan_out.line(),
             Self::Cost(costs) => costs.line(),
             Self::Absent { name, missing } => format!("{name} absent={missing}"),
+            Self::Failed { name, failure } => format!("{name} failed: {}", failure.headline()),
         }
     }
 
@@ -74,6 +82,7 @@ impl Finding {
     pub fn trouble(&self) -> Option<String> {
         match self {
             Self::Load(outcome) => outcome.trouble(),
+            Self::Failed { name, failure } => Some(format!("{name}: {failure}")),
             Self::Memory(_) | Self::FanOut(_) | Self::Cost(_) | Self::Absent { .. } => None,
         }
     }
@@ -120,8 +129,12 @@ pub struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Measures one scenario.
-    pub fn measure(&self, scenario: &Scenario) -> Result<Finding> {
+    /// Measures one scenario. One that fails must not cost the others their figures.
+    pub fn measure(&self, scenario: &Scenario) -> Finding {
+        self.figure(scenario).unwrap_or_else(|failure| Finding::Failed { name: scenario.name(), failure })
+    }
+
+    fn figure(&self, scenario: &Scenario) -> Result<Finding> {
         let name = scenario.name();
         if let Some(missing) = missing(scenario) {
             return Ok(Finding::Absent { name, missing });

@@ -93,7 +93,7 @@ const TABLES: [Table; 6] = [
         "## Instructions and system calls per request\n\n| scenario | who | instructions | system calls |\n|---|---|---|---|",
         cost,
     ),
-    ("## Not measured\n\n| scenario | missing |\n|---|---|", absent),
+    ("## Not measured\n\n| scenario | why |\n|---|---|", absent),
 ];
 
 fn cpu(finding: &Finding) -> Option<String> {
@@ -157,8 +157,11 @@ fn cost(finding: &Finding) -> Option<String> {
 }
 
 fn absent(finding: &Finding) -> Option<String> {
-    let Finding::Absent { name, missing } = finding else { return None };
-    Some(format!("| `{name}` | {missing} is not installed |"))
+    match finding {
+        Finding::Absent { name, missing } => Some(format!("| `{name}` | {missing} is not installed |")),
+        Finding::Failed { name, failure } => Some(format!("| `{name}` | {} |", failure.headline())),
+        _ => None,
+    }
 }
 
 /// What was written by hand on an earlier page.
@@ -184,7 +187,8 @@ const HOW_TO_READ: &str = "
   rate (`-20k`: 20,000 a second) sends each request at its time, whatever the proxy does.
 - *Latency* counts from the time at which a request was to be sent to the last byte of its answer, so that a stall counts for
   all requests that it kept waiting. Ratios are of the 99th percentile, pair by pair.
-- *Memory* is the growth of `RssAnon` over 10,000 connections that each asked once and then stay idle, in fresh processes.
+- *Memory* is the growth of `RssAnon` over 10,000 connections that each asked once and then stay idle, in fresh processes. nginx
+  sets its slots for connections aside at its start, before the growth begins.
 - *Fan-out* publishes 200 bytes to 2,000 WebSockets, one message per wake; the bare loop writes frames of the same length.
 - *Instructions* (user space, callgrind) and *system calls* (strace) are the difference between two runs of one length, of
   which one has 2,000 requests more, over one connection; they do not drift. Their scenarios begin with `cost-`.
@@ -203,6 +207,7 @@ const HOW_TO_READ: &str = "
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Failure;
     use crate::idle::Memory;
 
     fn page(findings: &[Finding]) -> Page<'_> {
@@ -222,13 +227,16 @@ mod tests {
     fn a_page_holds_a_row_for_each_finding_and_no_table_without_rows() {
         let memory = Memory { name: "idle/plain".to_owned(), pairs: vec![(500.0, 1000.0)] };
         let absent = Finding::Absent { name: "small-get/envoy".to_owned(), missing: "envoy" };
-        let findings = [cpu_alone().to_vec(), vec![Finding::Memory(memory), absent]].concat();
+        let failure = Failure::new("envoy ended before it was ready; it said:\n  no");
+        let failed = Finding::Failed { name: "get-10k/envoy".to_owned(), failure };
+        let findings = [cpu_alone().to_vec(), vec![Finding::Memory(memory), absent, failed]].concat();
         let text = page(&findings).text(NO_REMARKS);
         let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| `")).collect();
         let expected = [
             "| `small-get/plain` | **0.90** | 0.20 | 9.00 | nginx 10.00 | 0.80 1.20 0.90 | 60000 | 0 |  |",
             "| `idle/plain` | **0.50** | 0.00 | 500 | 1000 |",
             "| `small-get/envoy` | envoy is not installed |",
+            "| `get-10k/envoy` | envoy ended before it was ready; it said: |",
         ];
         assert_eq!(rows, expected);
         assert!(!text.contains("## Latency"), "{text}");
