@@ -63,7 +63,10 @@ impl Instructions {
         for (load, policies) in COUNTED {
             let name = Scenario::Load(load, Subject::Portolan(policies)).name();
             let folder = self.keep.as_deref().unwrap_or(folder.path()).join(name.replace('/', "-"));
-            std::fs::create_dir_all(&folder).while_doing(&format!("cannot make the folder {}", folder.display()))?;
+            // The whole path: the gateway reads others from where its configuration lies.
+            let folder = std::fs::create_dir_all(&folder)
+                .and_then(|()| folder.canonicalize())
+                .while_doing(&format!("cannot make the folder {}", folder.display()))?;
             let gateway = Gateway { name: "portolan", binary: binary.clone(), policies, routes: 1 };
             let instructions = cost::instructions(load, &Start::Portolan(&gateway), &folder)?;
             crate::report(&line(&name, instructions, committed.of(&name)));
