@@ -55,6 +55,19 @@ struct Queue {
     dropped: AtomicU64,
 }
 
+impl Queue {
+    fn new(sender: SyncSender<Message>, bound: usize) -> Self {
+        Self {
+            sender,
+            waiting: AtomicUsize::new(0),
+            bound,
+            ending: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        }
+    }
+}
+
 enum Message {
     Lines { bytes: Vec<u8>, count: usize },
     End,
@@ -80,14 +93,7 @@ impl Writer {
             LogTarget::File(path) => Box::new(std::fs::OpenOptions::new().create(true).append(true).open(path)?),
         };
         let (sender, receiver) = sync_channel(BUFFERS);
-        let queue = Arc::new(Queue {
-            sender,
-            waiting: AtomicUsize::new(0),
-            bound: queue,
-            ending: AtomicBool::new(false),
-            written: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-        });
+        let queue = Arc::new(Queue::new(sender, queue));
         let shared = queue.clone();
         let (alive, ended) = sync_channel::<()>(0);
         let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
@@ -204,7 +210,8 @@ impl AccessLog {
             fill(&mut line);
             line.end();
             inner.lines.set(inner.lines.get() + 1);
-            if buffer.len() >= BUFFER {
+            // A hand-over is taken whole or not at all.
+            if buffer.len() >= BUFFER || inner.lines.get() >= inner.queue.bound {
                 inner.hand_over(&mut buffer);
                 return;
             }
@@ -403,20 +410,19 @@ mod tests {
     async fn lines_beyond_the_queue_are_dropped_and_counted_and_the_rest_is_written_at_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
-        let mut writer = Writer::start(&LogTarget::File(path.clone()), 3).unwrap();
-        let log = writer.opener().open();
-        let counts = writer.counts();
+        let (sender, receiver) = sync_channel(BUFFERS);
+        let queue = Arc::new(Queue::new(sender, 3));
+        let log = Opener(Some(queue.clone())).open();
+        // Three fill the queue, of which nobody takes anything yet.
         for number in 0..5 {
             log.write(|line| line.number("n", number));
         }
-        // All five are one buffer and so one hand-over, which is beyond the queue as a whole.
         log.hand_over();
-        assert_eq!(counts.dropped(), 5);
-        log.write(|line| line.number("n", 7));
-        log.hand_over();
-        writer.end();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"n\":7}\n");
-        assert_eq!((counts.written(), counts.dropped()), (1, 5));
+        assert_eq!(queue.dropped.load(Ordering::Relaxed), 2);
+        queue.ending.store(true, Ordering::Relaxed);
+        write_all(Box::new(std::fs::File::create(&path).unwrap()), &receiver, &queue);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"n\":0}\n{\"n\":1}\n{\"n\":2}\n");
+        assert_eq!((queue.written.load(Ordering::Relaxed), queue.dropped.load(Ordering::Relaxed)), (3, 2));
     }
 
     impl AccessLog {

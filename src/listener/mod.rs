@@ -35,7 +35,7 @@ pub struct Listener {
 }
 
 // How many connections the system keeps for us between two turns.
-const BACKLOG: i32 = 1_024;
+const BACKLOG: i32 = 4_096;
 
 impl Listener {
     /// Binds the address. Port 0 lets the system choose. Connections enter as far as there is room in this process.
@@ -110,6 +110,8 @@ impl Listener {
                         drop((open, permit));
                     });
                 }
+                // A client that left before its turn came is nobody's trouble.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     // Out of file descriptors, most often: wait for some to come back instead of spinning.
                     tracing::warn!(%error, listener = %self.settings.name, "connection was not accepted");

@@ -12,7 +12,7 @@ use portolan_http1::{self as http1, Asked, Framing, Limits, ResponseHead, Respon
 
 use super::idle::Connection;
 use super::upload::{Broken, Upload};
-use crate::wire::{Upgrades, buffers, strip_hop};
+use crate::wire::buffers;
 
 /// What is read of an upstream's answers at most; heads of services are larger than those of clients now and then.
 pub const LIMITS: Limits =
@@ -218,8 +218,9 @@ impl<'a> Call<'a> {
             return Err(Failed::NotHttp("more interim answers than are taken"));
         }
         if let Some(client) = self.question.interim {
+            // What a client may act on before the answer; the rest could tell of the service what answers are not to tell.
             let mut fields = interim.fields;
-            strip_hop(&mut fields, Upgrades::Strip);
+            fields.retain(|name, _| name.eq_ignore_ascii_case(b"link"));
             client.send(interim.status, &fields);
         }
         Ok(())
@@ -232,7 +233,9 @@ impl<'a> Call<'a> {
     fn late(&self) -> Failed {
         let Timing { limit, deadline, .. } = self.question.timing;
         if !self.upload.has_arrived() {
-            return Failed::Body(BodyError::Late);
+            // What waits to be taken is the service's doing, and holds the client back.
+            let is_held = self.connection.link.waiting() > 0;
+            return if is_held { Failed::Stalled } else { Failed::Body(BodyError::Late) };
         }
         let is_over = limit == deadline && self.connection.link.reading.now() >= deadline;
         if is_over { Failed::DeadlineExceeded } else { Failed::Late }

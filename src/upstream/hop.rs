@@ -65,7 +65,7 @@ pub fn tell(request: &mut Request, client: &Client, to: &To<'_>) {
 }
 
 /// What a client may claim about itself, in whatever spelling: a server that hands fields to programs as variables takes `_` for `-`.
-fn is_claim(name: &[u8]) -> bool {
+pub(super) fn is_claim(name: &[u8]) -> bool {
     let claims = name.len() > 12 && name[..12].eq_ignore_ascii_case(b"x-forwarded-");
     claims || name.eq_ignore_ascii_case(b"forwarded") || name.eq_ignore_ascii_case(b"x-real-ip") || name.contains(&b'_')
 }

@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, ready};
 
 use portolan_exchange::{Body, BodyError, Fields, Frame, Method, Moment, Size};
-use portolan_http1::{self as http1, CHUNK_END, Framing};
+use portolan_http1::{self as http1, Framing};
 
+use super::hop;
 use crate::wire::{HIGH_WATER, Link, buffers};
 
 /// A request's body on its way to an upstream.
@@ -147,12 +148,9 @@ impl Upload {
     fn queue(&mut self, link: &Link, frame: Frame) -> Result<(), Broken> {
         match frame {
             Frame::Data(data) if self.framing == Framing::Chunked => {
+                // An empty one would be the last.
                 if !data.is_empty() {
-                    let mut head = buffers::head();
-                    http1::write_chunk_head(&mut head, data.len());
-                    link.queue_head(head);
-                    link.queue_bytes(data);
-                    link.queue_bytes(bytes::Bytes::from_static(CHUNK_END));
+                    link.queue_chunk(data);
                 }
                 Ok(())
             }
@@ -161,7 +159,11 @@ impl Upload {
                 link.queue_bytes(data);
                 if self.left == 0 { self.end(link, None) } else { Ok(()) }
             }
-            Frame::Trailers(fields) => self.end(link, Some(&fields)),
+            Frame::Trailers(mut fields) => {
+                // What the head must not claim, its trailers must not claim either.
+                fields.retain(|name, _| !hop::is_claim(name));
+                self.end(link, Some(&fields))
+            }
         }
     }
 

@@ -42,8 +42,10 @@ pub struct Alarm {
 
 struct State {
     deadline: Cell<Moment>,
-    // Where its entry stands in the queue.
+    // Where its entry stands in the queue; one that was moved nearer left others behind it.
     queued: Cell<Moment>,
+    entries: Cell<usize>,
+    is_dropped: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -62,7 +64,13 @@ impl Alarms {
 
     /// An alarm that is not set.
     pub fn alarm(self: &Rc<Self>) -> Alarm {
-        let state = State { deadline: Cell::new(NEVER), queued: Cell::new(NEVER), waker: RefCell::new(None) };
+        let state = State {
+            deadline: Cell::new(NEVER),
+            queued: Cell::new(NEVER),
+            entries: Cell::new(0),
+            is_dropped: Cell::new(false),
+            waker: RefCell::new(None),
+        };
         Alarm { state: Rc::new(state), alarms: self.clone() }
     }
 
@@ -99,7 +107,8 @@ impl Alarms {
 
     /// Wakes those whose deadline has come; when the next entry is due.
     fn fire(&self) -> Moment {
-        let now = self.clock.now();
+        // Anew: what is due by the system's clock must be due by ours.
+        let now = self.clock.look();
         let mut queue = self.queue.borrow_mut();
         while let Some(mut first) = queue.peek_mut() {
             if first.0.at > now {
@@ -108,8 +117,7 @@ impl Alarms {
             let state = &first.0.alarm;
             let is_current = state.queued.get() == first.0.at;
             let deadline = state.deadline.get();
-            // Nobody but the queue holds the state of an alarm that was dropped.
-            let is_dropped = Rc::strong_count(state) == 1;
+            let is_dropped = state.is_dropped.get();
             if is_current && !is_dropped && deadline > now && deadline != NEVER {
                 state.queued.set(deadline);
                 first.0.at = deadline;
@@ -123,26 +131,27 @@ impl Alarms {
                     state.wake();
                 }
             }
+            state.entries.set(state.entries.get() - 1);
             std::collections::binary_heap::PeekMut::pop(first);
         }
         NEVER
     }
 
     /// Connections may come and go faster than their deadlines: once half of the queue is theirs, it is tidied.
-    fn dropped_one(&self) {
+    fn drop_entries(&self, count: usize) {
         const FEW: usize = 1_024;
-        let dropped = self.dropped.get() + 1;
+        let dropped = self.dropped.get() + count;
         self.dropped.set(dropped);
-        // Its owner is about to let go of the state: one holder beside the queue's is left for a moment.
         let mut queue = self.queue.borrow_mut();
         if dropped > FEW && dropped > queue.len() / 2 {
-            queue.retain(|Reverse(entry)| Rc::strong_count(&entry.alarm) > 1);
+            queue.retain(|Reverse(entry)| !entry.alarm.is_dropped.get());
             self.dropped.set(0);
         }
     }
 
     fn queue(&self, alarm: &Rc<State>, at: Moment) {
         alarm.queued.set(at);
+        alarm.entries.set(alarm.entries.get() + 1);
         let number = self.numbers.get();
         self.numbers.set(number + 1);
         self.queue.borrow_mut().push(Reverse(Entry { at, number, alarm: alarm.clone() }));
@@ -204,8 +213,10 @@ impl Drop for Alarm {
     fn drop(&mut self) {
         // A task must not be held until its entry's time has come.
         self.state.waker.borrow_mut().take();
-        if self.state.queued.get() != NEVER {
-            self.alarms.dropped_one();
+        self.state.is_dropped.set(true);
+        let entries = self.state.entries.get();
+        if entries > 0 {
+            self.alarms.drop_entries(entries);
         }
     }
 }
@@ -303,7 +314,10 @@ mod tests {
         let lasting = alarms.alarm();
         lasting.set(seconds(&clock, 60));
         for _ in 0..100_000 {
-            alarms.alarm().set(seconds(&clock, 75));
+            let alarm = alarms.alarm();
+            alarm.set(seconds(&clock, 75));
+            // Moved nearer, it has two entries.
+            alarm.set(seconds(&clock, 70));
         }
         assert!(alarms.queue.borrow().len() < 2_100, "{} entries", alarms.queue.borrow().len());
         clock.advance(Duration::from_secs(60));

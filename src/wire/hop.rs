@@ -31,7 +31,8 @@ const LENGTHS: u64 = {
 pub enum Upgrades {
     /// They go: nobody here upgrades.
     Strip,
-    /// `Connection` and `Upgrade` stay, for whoever judges the upgrade.
+    /// `Upgrade` stays for whoever judges the upgrade, and of `Connection` the word of it: the list would take away once more
+    /// what stands in the fields by then.
     Keep,
 }
 
@@ -43,16 +44,16 @@ pub fn strip_hop(fields: &mut Fields, upgrades: Upgrades) {
         .map(|token| token.trim_ascii().to_vec())
         .filter(|token| !token.is_empty())
         .collect();
-    let stays = |name: &[u8]| {
-        upgrades == Upgrades::Keep
-            && (name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"upgrade"))
-    };
+    let stays = |name: &[u8]| upgrades == Upgrades::Keep && name.eq_ignore_ascii_case(b"upgrade");
     fields.retain(|name, _| {
         let of_one_hop = name.len() < 64
             && LENGTHS & (1 << name.len()) != 0
             && HOP_BY_HOP.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
         stays(name) || (!of_one_hop && !named.iter().any(|token| name.eq_ignore_ascii_case(token)))
     });
+    if upgrades == Upgrades::Keep && named.iter().any(|token| token.eq_ignore_ascii_case(b"upgrade")) {
+        fields.push(b"connection", b"upgrade");
+    }
 }
 
 #[cfg(test)]
@@ -89,6 +90,7 @@ mod tests {
     fn an_upgrade_keeps_the_fields_that_ask_for_it() {
         let mut fields = upgrade_request();
         strip_hop(&mut fields, Upgrades::Keep);
-        assert_eq!(names(&fields), [&b"Connection"[..], b"Accept", b"Upgrade"]);
+        let all: Vec<_> = fields.iter().collect();
+        assert_eq!(all, [(&b"Accept"[..], &b"a"[..]), (b"Upgrade", b"b"), (b"connection", b"upgrade")]);
     }
 }

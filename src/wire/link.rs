@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
+use portolan_http1::{self as http1, CHUNK_END};
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -21,6 +22,9 @@ use crate::edge::admission::{File, Memory};
 
 /// What may wait to be sent before whoever makes more of it waits, too.
 pub const HIGH_WATER: usize = 128 * 1024;
+
+// Chunks up to this size are copied: that is cheaper than three pieces, and holds no buffer for a few bytes.
+const GATHERED: usize = 512;
 
 /// One TCP connection of a worker.
 pub struct Link {
@@ -160,6 +164,43 @@ impl Link {
         }
     }
 
+    /// Queues a chunk of a chunked body. Small ones are gathered, however many there are: what waits takes hardly more memory than
+    /// it has bytes.
+    pub fn queue_chunk(&self, data: Bytes) {
+        // Sixteen digits and CRLF; more than any length of ours needs.
+        const HEAD: usize = 18;
+        if data.len() > GATHERED {
+            self.append(HEAD, |out| http1::write_chunk_head(out, data.len()));
+            self.queue_bytes(data);
+            self.queue_bytes(Bytes::from_static(CHUNK_END));
+            return;
+        }
+        self.append(HEAD + data.len() + CHUNK_END.len(), |out| {
+            http1::write_chunk_head(out, data.len());
+            out.extend_from_slice(&data);
+            out.extend_from_slice(CHUNK_END);
+        });
+    }
+
+    /// Writes up to `room` bytes behind what waits: into the last head while it has room for them, else into a new one.
+    fn append(&self, room: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        {
+            let mut outflow = self.outflow.borrow_mut();
+            if let Some(Piece::Head(head, _)) = outflow.pieces.back_mut()
+                && head.capacity() - head.len() >= room
+            {
+                let before = head.len();
+                write(head);
+                let written = head.len() - before;
+                outflow.len += written;
+                return;
+            }
+        }
+        let mut head = buffers::head();
+        write(&mut head);
+        self.queue_head(head);
+    }
+
     fn queue(&self, piece: Piece) {
         let mut outflow = self.outflow.borrow_mut();
         if let State::Failed(_) = outflow.state {
@@ -249,7 +290,7 @@ impl Link {
 
     /// Writes until nothing waits or the system takes no more.
     fn write(&self, outflow: &mut Outflow) {
-        // More pieces than this are rare, and the next call takes them.
+        // What is more is taken by the next call.
         const PIECES: usize = 16;
         while !outflow.pieces.is_empty() {
             let mut slices = [IoSlice::new(&[]); PIECES];

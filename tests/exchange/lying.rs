@@ -4,11 +4,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use portolan_exchange::protocol::Content;
 use portolan_exchange::{Body, BodyError, BodyStream, Frame, Phase, Size, Step};
 
 use super::plain;
 use super::scout::{Notes, Scout, who};
-use crate::kit::RawUpstream;
+use crate::kit::{RawClient, RawUpstream};
 
 /// A body that says that it has ten bytes, and gives so many pieces of four.
 struct Lying {
@@ -46,5 +47,23 @@ fn a_body_that_is_shorter_or_longer_than_it_says_is_not_taken_for_the_next_reque
         let heads = upstream.wait_for(1);
         let [.., last] = &heads[..] else { panic!("nothing came") };
         assert!(last.starts_with("GET /sound HTTP/1.1\r\n"), "{heads:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_shorter_or_longer_than_it_says_is_not_followed_by_another() {
+    for pieces in [2, 3] {
+        let upstream = RawUpstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        let liar = Scout::new("liar", Phase::Transform, &Notes::default()).on_response(move |_, answer| {
+            if let Ok(reply) = answer {
+                reply.content = Content::Bytes(Body::stream(Lying { pieces }));
+            }
+        });
+        let gateway = plain(&upstream.url(), [liar]);
+        let mut client = RawClient::connect(gateway.address());
+        client.send("GET /lying HTTP/1.1\r\nhost: a\r\n\r\nGET /next HTTP/1.1\r\nhost: a\r\n\r\n");
+        let told = String::from_utf8(client.rest().1).unwrap();
+        assert!(told.starts_with("HTTP/1.1 200 OK\r\n") && told.ends_with("\r\n\r\nfourfour"), "{told}");
+        assert_eq!(upstream.count(), 1);
     }
 }

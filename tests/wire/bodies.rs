@@ -137,7 +137,7 @@ fn trailers_pass_both_ways() {
     let gateway = plain(&upstream.url());
     let mut client = RawClient::connect(gateway.address());
     for _ in 0..2 {
-        client.send("POST / HTTP/1.1\r\nhost: a\r\nte: trailers\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nx-sum: 4\r\nX-Two: a\r\nx-two: b\r\n\r\n");
+        client.send("POST / HTTP/1.1\r\nhost: a\r\nte: trailers\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nx-sum: 4\r\nX-Two: a\r\nX-Forwarded-For: 192.0.2.1\r\nx_two: c\r\nx-two: b\r\n\r\n");
         let mut answer = answer(&mut client, "POST");
         // Announcing them is allowed and not asked for (RFC 9110, section 6.6.2).
         answer.take("trailer");

@@ -136,3 +136,18 @@ fn a_request_for_the_whole_server_keeps_its_target() {
     let lines: Vec<_> = upstream.requests().into_iter().map(|request| request.start).collect();
     assert_eq!(lines, ["OPTIONS /x HTTP/1.1", "GET /y?z HTTP/1.1"]);
 }
+
+#[test]
+fn a_client_cannot_take_away_what_a_rule_sets_by_asking_for_an_upgrade() {
+    let config = r#"
+        upstreams: { service: { endpoints: [ "{upstream}" ] } }
+        routes: { all: { path: /**, upstream: service, headers: { request: { set: { x-tenant: acme } } } } }
+    "#;
+    let upstream = super::echo();
+    let gateway = TestGateway::with_config(config).with("upstream", upstream.url()).start();
+    for protocol in ["websocket", "h2c"] {
+        let text = format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade, x-tenant\r\nupgrade: {protocol}\r\n\r\n");
+        let mut seen = seen_of(&gateway, &upstream, &text);
+        assert_eq!(seen.take("x-tenant").as_deref(), Some("acme"), "{protocol}");
+    }
+}

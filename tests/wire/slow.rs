@@ -301,3 +301,16 @@ fn a_client_that_reads_a_little_now_and_then_gets_all_of_it() {
     }
     assert_eq!(gateway.log(1)[0]["outcome"], "completed");
 }
+
+#[test]
+fn a_client_that_asks_on_and_takes_nothing_is_answered_no_further_and_cut() {
+    const ASKED: usize = 1_000;
+    let large = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{}", 32 * 1024, "x".repeat(32 * 1024));
+    let upstream = RawUpstream::answering(large);
+    let gateway = with_listener("write_timeout: 10s", PATIENT).with("upstream", upstream.url()).start();
+    let mut client = RawClient::connect_narrow(gateway.address());
+    client.send(get("/").repeat(ASKED));
+    let mut sender = client.sender();
+    gateway.advance_until("the client is cut", SECOND, || !sender.try_send("GET"));
+    assert!(upstream.count() < ASKED, "all {ASKED} were asked for a client that read nothing");
+}

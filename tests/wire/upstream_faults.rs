@@ -506,6 +506,19 @@ fn one_that_takes_nothing_of_the_request_is_a_504() {
 }
 
 #[test]
+fn one_that_has_not_taken_the_request_when_the_time_for_its_answer_is_over_is_to_blame() {
+    let upstream = RawUpstream::start(|peer| peer.stall());
+    let gateway = timed("request: 3s, first_byte: 1h, write: 1h", &upstream.url());
+    let mut client = RawClient::connect(gateway.address());
+    client.send(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40));
+    client.send_until_blocked(&vec![b'x'; 64 << 20]);
+    let reading = std::thread::spawn(move || client.answer_to("POST"));
+    gateway.advance_until("the answer comes", SECOND, || reading.is_finished());
+    let answer = reading.join().unwrap();
+    assert_eq!((answer.status(), &answer.json()["code"]), (504, &json!("upstream_timeout")));
+}
+
+#[test]
 fn one_that_answers_and_takes_nothing_more_of_the_request_is_heard_to_its_end() {
     let may_send = Watched::<usize>::default();
     let told = may_send.clone();

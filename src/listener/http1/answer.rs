@@ -11,7 +11,7 @@ use portolan_config::snapshot::HalfClose;
 use portolan_exchange::protocol::Interim;
 use portolan_exchange::upgrade::Tunnel;
 use portolan_exchange::{Body, BodyError, Client as Asks, Fields, Frame, Method, Request, Response, Size, Version};
-use portolan_http1::{self as http1, CHUNK_END, Framing, Persistence};
+use portolan_http1::{self as http1, Framing, Persistence};
 
 use super::body::{Arrival, Intake};
 use super::{After, Client};
@@ -74,7 +74,9 @@ impl<'a> Answering<'a> {
             return After::Close;
         }
         if announced == Announced::KeepAlive && !self.is_unread() {
-            return After::Reuse;
+            // A client that asks on and takes nothing gets no more answers queued.
+            let is_full = self.client.link.waiting() >= HIGH_WATER;
+            return if is_full && self.client.taken().await.is_err() { After::Close } else { After::Reuse };
         }
         self.end().await
     }
@@ -120,7 +122,7 @@ impl<'a> Answering<'a> {
         link.queue_head(content.write_head(&response, announced.field(self.version)));
         match (content, response.body) {
             (Content::Framed(framing), body @ Body::Stream(_)) => {
-                return Queued::Streaming(announced, Streaming { body, framing, tail, ended: false });
+                return Queued::Streaming(announced, Streaming::new(body, framing, tail));
             }
             (Content::Framed(_), Body::Whole(bytes)) => whole(link, bytes, tail),
             (Content::None, _) | (Content::Framed(_), Body::Empty) => complete(tail),
@@ -156,7 +158,7 @@ impl<'a> Answering<'a> {
         if self.is_unread() {
             return After::Linger;
         }
-        match poll_fn(|context| self.poll_written(context)).await {
+        match self.client.taken().await {
             Ok(()) => After::Linger,
             Err(_) => After::Close,
         }
@@ -176,24 +178,6 @@ impl<'a> Answering<'a> {
         self.client.link.writing.clear();
         sent
     }
-
-    /// Waits until the client has taken what is queued, as long as it takes something at all.
-    fn poll_written(&self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        let link = self.client.link;
-        let before = link.waiting();
-        let drained = link.poll_drained(context);
-        if drained.is_ready() {
-            link.writing.clear();
-            return drained;
-        }
-        if link.waiting() < before || !link.writing.is_set() {
-            link.writing.set(link.writing.now().after(self.client.door.settings.write_timeout));
-        }
-        if link.writing.poll(context).is_ready() {
-            return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
-        }
-        Poll::Pending
-    }
 }
 
 /// What was queued of an answer.
@@ -210,17 +194,27 @@ enum Queued {
 struct Streaming {
     body: Body,
     framing: Framing,
+    // Bytes that are to come, where the head has said how many.
+    left: Option<u64>,
     tail: Option<Tail>,
     ended: bool,
 }
 
 impl Streaming {
+    fn new(body: Body, framing: Framing, tail: Option<Tail>) -> Self {
+        let left = match framing {
+            Framing::Length(length) => Some(length),
+            Framing::None | Framing::Chunked | Framing::UntilClose => None,
+        };
+        Self { body, framing, left, tail, ended: false }
+    }
+
     /// Reads pieces and writes them at once, as long as the client takes them: its pace is that of the reading.
     fn poll_send(&mut self, answering: &Answering<'_>, context: &mut Context<'_>) -> Poll<bool> {
         let link = answering.client.link;
         loop {
             if link.waiting() >= HIGH_WATER || self.ended {
-                match answering.poll_written(context) {
+                match answering.client.poll_taken(context) {
                     Poll::Ready(Ok(())) if self.ended => {
                         complete(self.tail.take());
                         return Poll::Ready(true);
@@ -243,62 +237,66 @@ impl Streaming {
                     return Poll::Ready(false);
                 }
             };
-            match frame {
+            let queued = match frame {
                 Some(Ok(frame)) => self.queue(link, frame),
                 // What broke off was the client's own part: it is gone, and nobody else is to blame.
                 Some(Err(_)) if answering.intake.as_ref().is_some_and(|intake| intake.has_failed()) => {
                     return Poll::Ready(false);
                 }
-                Some(Err(error)) => {
-                    self.broke(&error);
-                    return Poll::Ready(false);
-                }
+                Some(Err(error)) => Err(error),
                 None => self.end(link, None),
+            };
+            if let Err(error) = queued {
+                self.broke(&error);
+                return Poll::Ready(false);
             }
         }
     }
 
     /// Nothing to send now: what was queued goes out, and the client is watched.
     fn poll_quiet(&mut self, answering: &Answering<'_>, context: &mut Context<'_>) -> Poll<bool> {
-        match answering.poll_written(context) {
+        match answering.client.poll_taken(context) {
             Poll::Ready(Err(_)) => return Poll::Ready(false),
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         answering.poll_gone(context).map(|()| false)
     }
 
-    fn queue(&mut self, link: &Link, frame: Frame) {
+    fn queue(&mut self, link: &Link, frame: Frame) -> Result<(), BodyError> {
         match frame {
             Frame::Data(data) => {
                 if let Some(tail) = &mut self.tail {
                     tail.sent(data.len());
                 }
-                if self.framing == Framing::Chunked {
-                    if data.is_empty() {
-                        return;
+                match &mut self.left {
+                    Some(left) => {
+                        *left = left.checked_sub(data.len() as u64).ok_or_else(miscounted)?;
+                        link.queue_bytes(data);
                     }
-                    let mut head = buffers::head();
-                    http1::write_chunk_head(&mut head, data.len());
-                    link.queue_head(head);
-                    link.queue_bytes(data);
-                    link.queue_bytes(bytes::Bytes::from_static(CHUNK_END));
-                } else {
-                    link.queue_bytes(data);
+                    None if self.framing == Framing::Chunked => {
+                        // An empty one would be the last.
+                        if !data.is_empty() {
+                            link.queue_chunk(data);
+                        }
+                    }
+                    None => link.queue_bytes(data),
                 }
-                if self.body.size() == Size::Exact(0) {
-                    self.end(link, None);
-                }
+                if self.left == Some(0) { self.end(link, None) } else { Ok(()) }
             }
             Frame::Trailers(fields) => self.end(link, Some(&fields)),
         }
     }
 
-    fn end(&mut self, link: &Link, trailers: Option<&Fields>) {
+    fn end(&mut self, link: &Link, trailers: Option<&Fields>) -> Result<(), BodyError> {
+        if self.left.is_some_and(|left| left > 0) {
+            return Err(miscounted());
+        }
         if !std::mem::replace(&mut self.ended, true) && self.framing == Framing::Chunked {
             let mut last = buffers::head();
             http1::write_last_chunk(&mut last, trailers);
             link.queue_head(last);
         }
+        Ok(())
     }
 
     fn broke(&mut self, error: &BodyError) {
@@ -306,6 +304,11 @@ impl Streaming {
             tail.broke(error);
         }
     }
+}
+
+/// One byte less or more than announced, and the client takes the next answer for a part of this one.
+fn miscounted() -> BodyError {
+    BodyError::Broken("a body was not as long as it had said".to_owned())
 }
 
 fn complete(tail: Option<Tail>) {
@@ -407,10 +410,10 @@ impl Interim for Interims {
 }
 
 /// Answers what could not be read, and gives up the connection.
-pub async fn send_refusal(link: &Rc<Link>, response: Response) -> After {
-    let content = Content::of(&response, false, Version::Http11);
+pub fn refuse(link: &Rc<Link>, response: Response, method: Option<&Method>) -> After {
+    let content = Content::of(&response, method == Some(&Method::Head), Version::Http11);
     link.queue_head(content.write_head(&response, Some("close")));
-    if let Body::Whole(bytes) = response.body {
+    if let (Content::Framed(_), Body::Whole(bytes)) = (content, response.body) {
         link.queue_bytes(bytes);
     }
     link.defer();

@@ -5,8 +5,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use portolan_exchange::Moment;
-
 use crate::wire::Link;
 
 /// How long a client that is told of the end may go on sending, and how much of it is read: long enough for an answer to cross
@@ -14,17 +12,28 @@ use crate::wire::Link;
 const LINGER: Duration = Duration::from_secs(5);
 const DROPPED: usize = 16 * 1024 * 1024;
 
-/// Sends what is queued, ends our side, and drops what still arrives until the client ends its own or the time is over.
-pub async fn linger(link: &Rc<Link>, now: Moment) {
-    link.reading.set(now.after(LINGER));
-    let mut shut = false;
+/// Sends what is queued, as long as the client takes something of it; ends our side, and drops what still arrives until the
+/// client ends its own or the time is over.
+pub async fn linger(link: &Rc<Link>) {
+    let wait = || link.reading.set(link.reading.now().after(LINGER));
+    wait();
+    let (mut is_shut, mut has_ended) = (false, false);
     let mut dropped = 0;
     poll_fn(|context| {
-        if !shut && link.poll_drained(context).is_ready() {
-            link.shut_down();
-            shut = true;
+        if !is_shut {
+            let before = link.waiting();
+            match link.poll_drained(context) {
+                Poll::Ready(Ok(())) => {
+                    link.shut_down();
+                    is_shut = true;
+                    wait();
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending if link.waiting() < before => wait(),
+                Poll::Pending => {}
+            }
         }
-        loop {
+        while !has_ended {
             let here = link.inflow().len();
             dropped += here;
             link.inflow_mut().consume(here);
@@ -32,11 +41,16 @@ pub async fn linger(link: &Rc<Link>, now: Moment) {
                 return Poll::Ready(());
             }
             match link.poll_fill(context) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(0)) => has_ended = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(_)) => {}
-                Poll::Pending => return link.reading.poll(context),
+                Poll::Pending => break,
             }
         }
+        if is_shut && has_ended {
+            return Poll::Ready(());
+        }
+        link.reading.poll(context)
     })
     .await;
 }

@@ -5,13 +5,16 @@ mod body;
 mod head;
 mod linger;
 
+use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use portolan_exchange::client::Connection;
 use portolan_exchange::upgrade::Tunnel;
-use portolan_exchange::{Fault, Response};
+use portolan_exchange::{Fault, Method, Response};
 
 use portolan_http1::{Refusal, RequestHead, RequestReader};
 
@@ -62,17 +65,21 @@ pub async fn serve(door: &Rc<Door>, link: &Rc<Link>, connection: Connection) -> 
                 match client.begin(*head) {
                     // Boxed, so that an idle connection holds none of what an exchange needs.
                     Ok((answering, begun)) => Box::pin(client.exchange(answering, begun)).await,
-                    Err(refusal) => answer::send_refusal(link, *refusal).await,
+                    Err(refused) => answer::refuse(link, refused.1, Some(&refused.0)),
                 }
             }
-            head::Next::Refused(fault) => client.refuse(&fault).await,
+            head::Next::Refused(fault) => client.refuse(&fault),
             head::Next::Http2 => return Ended::Http2,
-            head::Next::Over => return Ended::Closed,
+            head::Next::Over => {
+                // The last answers may still be on their way.
+                let _ = client.taken().await;
+                return Ended::Closed;
+            }
         };
         match after {
             After::Reuse => {}
             After::Linger => {
-                linger::linger(link, door.worker.clock.now()).await;
+                linger::linger(link).await;
                 return Ended::Closed;
             }
             After::Close => return Ended::Closed,
@@ -87,7 +94,7 @@ pub async fn serve(door: &Rc<Door>, link: &Rc<Link>, connection: Connection) -> 
 impl Client<'_> {
     /// The request of this head and the way of its answer; or what is answered where there is no room for it, or where it is not
     /// clear whose it is. The connection goes with that: an idle one takes room as well.
-    fn begin(&self, head: RequestHead) -> Result<(Answering<'_>, Begun), Box<Response>> {
+    fn begin(&self, head: RequestHead) -> Result<(Answering<'_>, Begun), Box<(Method, Response)>> {
         // Before what a client lists in `Connection` is removed: that must not take away what a proxy says.
         let asked = self.door.ask(&self.connection, &head.fields);
         let arrival = Arrival::new(self, head);
@@ -99,7 +106,8 @@ impl Client<'_> {
             }
             Err(refused) => {
                 let Refused { address, fault } = *refused;
-                Err(Box::new(self.door.engine.refuse(&self.door.worker, address, &arrival.request, &fault)))
+                let response = self.door.engine.refuse(&self.door.worker, address, &arrival.request, &fault);
+                Err(Box::new((arrival.request.method, response)))
             }
         }
     }
@@ -111,9 +119,29 @@ impl Client<'_> {
     }
 
     /// Answers what could not be read as a request; what follows on the connection could be read in more than one way.
-    async fn refuse(&self, fault: &Fault) -> After {
+    fn refuse(&self, fault: &Fault) -> After {
         let response = self.door.engine.refuse_unread(&self.door.worker, self.connection.peer.ip(), fault);
-        answer::send_refusal(self.link, response).await
+        answer::refuse(self.link, response, None)
+    }
+
+    /// Waits until the client has taken what is queued, as long as it takes something at all.
+    async fn taken(&self) -> io::Result<()> {
+        poll_fn(|context| self.poll_taken(context)).await
+    }
+
+    /// As [`Client::taken`].
+    fn poll_taken(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let link = self.link;
+        let before = link.waiting();
+        let drained = link.poll_drained(context);
+        if drained.is_ready() {
+            link.writing.clear();
+            return drained;
+        }
+        if link.waiting() < before || !link.writing.is_set() {
+            link.writing.set(link.writing.now().after(self.door.settings.write_timeout));
+        }
+        link.writing.poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
