@@ -222,13 +222,17 @@ fn a_service_that_says_numbers_its_own_way_is_told_as_the_contract_says() {
     });
 }
 
-/// Numbers as text, and decimals as numbers.
+/// Numbers as text, and decimals as numbers where those say the same.
 fn the_other_way(value: &Value) -> Value {
     match value {
         Value::I64(_) | Value::U64(_) | Value::F64(_) | Value::Number(_) => {
             Value::Text(String::from_utf8_lossy(&json::encode(value)).into_owned())
         }
-        Value::Decimal(decimal) => Value::number(decimal.clone()),
+        Value::Decimal(decimal) => {
+            // Zeros at the end of a number mean nothing in JSON (RFC 8259, section 6): a decimal that has some is told as text.
+            let number = Value::number(decimal.clone());
+            if *json::encode(&number) == *decimal.to_string().as_bytes() { number } else { value.clone() }
+        }
         Value::List(elements) => elements.iter().map(the_other_way).collect(),
         Value::Map(members) => members.iter().map(|(name, value)| (name, the_other_way(value))).collect::<Map>().into(),
         other => other.clone(),
