@@ -353,7 +353,7 @@ fn escape(buffer: &mut Vec<u8>, text: &str) {
     }
     let mut from = 0;
     for (at, byte) in text.bytes().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+        if !special(byte) {
             continue;
         }
         buffer.extend_from_slice(&text.as_bytes()[from..at]);

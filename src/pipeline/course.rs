@@ -266,9 +266,7 @@ impl Course {
         let mut response = inbound.render(self.exchange(), answer);
         let exchange = self.exchange();
         exchange.record.status = response.status;
-        if !exchange.answer_fields.is_empty() {
-            response.fields.lay_over(&exchange.answer_fields);
-        }
+        response.fields.lay_over(&exchange.answer_fields);
         response.fields.replace("x-request-id", &exchange.id.digits());
         response
     }

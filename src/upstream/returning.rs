@@ -4,15 +4,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use portolan_exchange::{Body, BodyError, BodyStream, Frame, Size};
-use portolan_http1::{Decoder, Framing, Persistence, Piece};
+use portolan_http1::{Decoder, Framing, Persistence};
 
 use super::call::LIMITS;
 use super::idle::Connection;
 use super::place::Place;
 use super::upload::{Broken, Upload};
-use crate::wire::Link;
+use crate::wire::content;
 
 /// A connection on which an answer comes, and what becomes of it.
 pub struct Return {
@@ -29,7 +28,7 @@ pub struct Return {
 impl Return {
     /// The body that comes on the connection, of which pieces may be `idle` apart: whole where it is here already.
     pub fn body(self, framing: Framing, idle: Duration) -> Body {
-        match whole(&self.connection.link, framing) {
+        match content::whole(&self.connection.link, framing) {
             Some(bytes) => {
                 // An upload that goes on is not waited for: its answer is complete.
                 self.put();
@@ -60,19 +59,6 @@ impl Return {
     }
 }
 
-/// The whole body, where it is here already.
-fn whole(link: &Link, framing: Framing) -> Option<Bytes> {
-    match framing {
-        Framing::None | Framing::Length(0) => Some(Bytes::new()),
-        Framing::Length(length) => {
-            let mut inflow = link.inflow_mut();
-            let length = usize::try_from(length).ok().filter(|length| *length <= inflow.len())?;
-            Some(inflow.take(0..length, length))
-        }
-        Framing::Chunked | Framing::UntilClose => None,
-    }
-}
-
 /// The body of an upstream's response. Dropping it before its end closes the connection: that is the cancellation.
 struct Returning {
     // Nothing once the body has ended, in whatever way.
@@ -87,7 +73,7 @@ impl Returning {
             let Some(back) = &mut self.back else { return Poll::Ready(None) };
             back.send_on(context)?;
             let link = &back.connection.link;
-            let frame = decode(&mut self.decoder, link)?;
+            let frame = content::decode(link, &mut self.decoder, &LIMITS)?;
             if frame.is_some() {
                 link.reading.clear();
             }
@@ -139,29 +125,4 @@ impl BodyStream for Returning {
     fn size(&self) -> Size {
         self.decoder.size()
     }
-}
-
-/// The next piece of what is here.
-fn decode(decoder: &mut Decoder, link: &Link) -> Result<Option<Frame>, BodyError> {
-    let mut inflow = link.inflow_mut();
-    while inflow.len() > 0 && !decoder.has_ended() {
-        let piece = decoder
-            .decode(inflow.bytes(), &LIMITS)
-            .map_err(|refusal| BodyError::Broken(refusal.sentence().to_owned()))?;
-        match piece {
-            Piece::Data { range, consumed } => return Ok(Some(Frame::Data(inflow.take(range, consumed)))),
-            Piece::Trailers { fields, consumed } => {
-                inflow.consume(consumed);
-                return Ok(Some(Frame::Trailers(fields)));
-            }
-            Piece::End { consumed } => inflow.consume(consumed),
-            Piece::More { consumed } => {
-                inflow.consume(consumed);
-                if consumed == 0 {
-                    break;
-                }
-            }
-        }
-    }
-    Ok(None)
 }

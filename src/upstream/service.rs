@@ -104,8 +104,7 @@ impl Service {
         let to =
             hop::To { endpoint: &endpoint.authority, host: self.settings.host, forwarded: self.settings.forwarded };
         hop::tell(request, &exchange.client, &to);
-        request.fields.remove("x-request-id");
-        request.fields.push(b"x-request-id", &exchange.id.digits());
+        request.fields.replace("x-request-id", &exchange.id.digits());
         if request.upgrade.is_some() {
             request.fields.push(b"connection", b"upgrade");
             request.fields.push(b"upgrade", b"websocket");

@@ -3,18 +3,17 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, ready};
 
-use portolan_exchange::{Body, BodyError, Fields, Frame, Method, Moment, Size};
-use portolan_http1::{self as http1, Framing};
+use portolan_exchange::{Body, BodyError, Frame, Method, Size};
+use portolan_http1::Framing;
 
 use super::hop;
-use crate::wire::{HIGH_WATER, Link, buffers};
+use crate::wire::content::{Framer, Miscounted};
+use crate::wire::{HIGH_WATER, Link, NotTaken};
 
 /// A request's body on its way to an upstream.
 pub struct Upload {
     body: Body,
-    framing: Framing,
-    // Of a body whose length was announced, so many bytes were not queued yet.
-    left: u64,
+    framer: Framer,
     stage: Stage,
     stall: std::time::Duration,
 }
@@ -54,13 +53,12 @@ impl Upload {
             (_, Size::Exact(length)) => Framing::Length(length),
             (_, Size::Unknown) => Framing::Chunked,
         };
-        let left = if let Framing::Length(length) = framing { length } else { 0 };
-        Self { body, framing, left, stage: Stage::Arriving, stall }
+        Self { body, framer: Framer::new(framing), stage: Stage::Arriving, stall }
     }
 
     /// How it is framed.
     pub fn framing(&self) -> Framing {
-        self.framing
+        self.framer.framing()
     }
 
     /// Whether nothing more of it is waited for.
@@ -98,7 +96,7 @@ impl Upload {
                 Stage::Arriving if link.waiting() >= HIGH_WATER => ready!(self.poll_taken(link, context)?),
                 Stage::Arriving => match self.poll_frame(context)? {
                     Poll::Ready(Some(frame)) => self.queue(link, frame)?,
-                    Poll::Ready(None) => self.end(link, None)?,
+                    Poll::Ready(None) => self.end(link)?,
                     Poll::Pending => {
                         // What is queued goes out meanwhile.
                         let _ = self.poll_taken(link, context)?;
@@ -122,20 +120,12 @@ impl Upload {
 
     /// Waits until the upstream has taken what is queued.
     fn poll_taken(&mut self, link: &Link, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let before = link.waiting();
-        match link.poll_drained(context) {
-            Poll::Ready(taken) => {
-                link.writing.clear();
-                Poll::Ready(taken.map_err(|_| self.stop(Broken::Refused)))
-            }
-            Poll::Pending => {
-                if link.waiting() < before || !link.writing.is_set() {
-                    let now: Moment = link.writing.now();
-                    link.writing.set(now.after(self.stall));
-                }
-                link.writing.poll(context).map(|()| Err(self.stop(Broken::Stalled)))
-            }
-        }
+        link.poll_taken(context, self.stall).map_err(|not_taken| {
+            self.stop(match not_taken {
+                NotTaken::Broken => Broken::Refused,
+                NotTaken::Stalled => Broken::Stalled,
+            })
+        })
     }
 
     /// Reads no more of the body: nobody takes it, and its sender learns that when it is let go.
@@ -145,43 +135,25 @@ impl Upload {
         broken
     }
 
-    fn queue(&mut self, link: &Link, frame: Frame) -> Result<(), Broken> {
-        match frame {
-            Frame::Data(data) if self.framing == Framing::Chunked => {
-                // An empty one would be the last.
-                if !data.is_empty() {
-                    link.queue_chunk(data);
-                }
-                Ok(())
-            }
-            Frame::Data(data) => {
-                self.left = self.left.checked_sub(data.len() as u64).ok_or_else(miscounted)?;
-                link.queue_bytes(data);
-                if self.left == 0 { self.end(link, None) } else { Ok(()) }
-            }
-            Frame::Trailers(mut fields) => {
-                // What the head must not claim, its trailers must not claim either.
-                fields.retain(|name, _| !hop::is_claim(name));
-                self.end(link, Some(&fields))
-            }
+    fn queue(&mut self, link: &Link, mut frame: Frame) -> Result<(), Broken> {
+        if let Frame::Trailers(fields) = &mut frame {
+            // What the head must not claim, its trailers must not claim either.
+            fields.retain(|name, _| !hop::is_claim(name));
         }
+        let queued = self.framer.queue(link, frame);
+        self.arrived(queued)
     }
 
-    fn end(&mut self, link: &Link, trailers: Option<&Fields>) -> Result<(), Broken> {
-        if self.left > 0 {
-            return Err(miscounted());
+    fn end(&mut self, link: &Link) -> Result<(), Broken> {
+        let queued = self.framer.end(link, None);
+        self.arrived(queued)
+    }
+
+    fn arrived(&mut self, queued: Result<(), Miscounted>) -> Result<(), Broken> {
+        queued.map_err(|miscounted| Broken::Faulty(miscounted.to_string()))?;
+        if self.framer.has_ended() {
+            self.stage = Stage::Queued;
         }
-        if self.framing == Framing::Chunked {
-            let mut last = buffers::head();
-            http1::write_last_chunk(&mut last, trailers);
-            link.queue_head(last);
-        }
-        self.stage = Stage::Queued;
         Ok(())
     }
-}
-
-/// One byte less or more than announced, and the upstream takes the next request for a part of this one.
-fn miscounted() -> Broken {
-    Broken::Faulty("a body was not as long as it had said".to_owned())
 }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use portolan_http1::{self as http1, CHUNK_END};
@@ -41,6 +42,15 @@ pub struct Link {
     pub reading: Alarm,
     /// Until when something must have been taken.
     pub writing: Alarm,
+}
+
+/// Why the other end did not take what was queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotTaken {
+    /// The connection takes nothing any more.
+    Broken,
+    /// Nothing was taken for too long.
+    Stalled,
 }
 
 /// What the watcher of the outflow waits for.
@@ -269,6 +279,19 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// As [`Link::poll_drained`], as long as the other end takes something at all within `stall`.
+    pub fn poll_taken(&self, context: &mut Context<'_>, stall: Duration) -> Poll<Result<(), NotTaken>> {
+        let before = self.waiting();
+        if let Poll::Ready(drained) = self.poll_drained(context) {
+            self.writing.clear();
+            return Poll::Ready(drained.map_err(|_| NotTaken::Broken));
+        }
+        if self.waiting() < before || !self.writing.is_set() {
+            self.writing.set(self.writing.now().after(stall));
+        }
+        self.writing.poll(context).map(|()| Err(NotTaken::Stalled))
     }
 
     /// Ready with an error as soon as what is queued cannot be sent; what can be is sent meanwhile.

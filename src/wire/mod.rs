@@ -3,6 +3,7 @@
 
 mod alarms;
 pub mod buffers;
+pub mod content;
 mod hop;
 mod inflow;
 pub mod library;
@@ -12,6 +13,6 @@ mod turn;
 
 pub use alarms::Alarm;
 pub use hop::{Upgrades, strip_hop};
-pub use link::{HIGH_WATER, Link};
+pub use link::{HIGH_WATER, Link, NotTaken};
 pub use pipe::Pipe;
 pub use turn::Turn;

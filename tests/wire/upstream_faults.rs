@@ -492,29 +492,27 @@ fn one_that_hangs_within_its_body_ends_the_answer_short() {
     }
 }
 
-#[test]
-fn one_that_takes_nothing_of_the_request_is_a_504() {
+/// The answer to a body without end, from a service that takes nothing of it.
+fn stalled(timeouts: &str) -> Message {
     let upstream = RawUpstream::start(|peer| peer.stall());
-    let gateway = timed("write: 3s, request: 1h, first_byte: 1h", &upstream.url());
+    let gateway = timed(timeouts, &upstream.url());
     let mut client = RawClient::connect(gateway.address());
     client.send(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40));
     client.send_until_blocked(&vec![b'x'; 64 << 20]);
     let reading = std::thread::spawn(move || client.answer_to("POST"));
     gateway.advance_until("the answer comes", SECOND, || reading.is_finished());
-    let answer = reading.join().unwrap();
+    reading.join().unwrap()
+}
+
+#[test]
+fn one_that_takes_nothing_of_the_request_is_a_504() {
+    let answer = stalled("write: 3s, request: 1h, first_byte: 1h");
     assert_eq!((answer.status(), &answer.json()["code"]), (504, &json!("upstream_timeout")));
 }
 
 #[test]
 fn one_that_has_not_taken_the_request_when_the_time_for_its_answer_is_over_is_to_blame() {
-    let upstream = RawUpstream::start(|peer| peer.stall());
-    let gateway = timed("request: 3s, first_byte: 1h, write: 1h", &upstream.url());
-    let mut client = RawClient::connect(gateway.address());
-    client.send(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40));
-    client.send_until_blocked(&vec![b'x'; 64 << 20]);
-    let reading = std::thread::spawn(move || client.answer_to("POST"));
-    gateway.advance_until("the answer comes", SECOND, || reading.is_finished());
-    let answer = reading.join().unwrap();
+    let answer = stalled("request: 3s, first_byte: 1h, write: 1h");
     assert_eq!((answer.status(), &answer.json()["code"]), (504, &json!("upstream_timeout")));
 }
 

@@ -172,7 +172,7 @@ impl Fields {
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), InvalidField> {
         check(name.as_bytes(), value.as_ref())?;
         let entry = self.keep(name.as_bytes(), value.as_ref());
-        match self.position(name) {
+        match self.position(name.as_bytes()) {
             Some(at) => {
                 self.entries[at] = entry;
                 let mut index = 0;
@@ -215,7 +215,7 @@ impl Fields {
 
     /// The value of the first field of this name.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.position(name).map(|at| self.value(self.entries[at]))
+        self.position(name.as_bytes()).map(|at| self.value(self.entries[at]))
     }
 
     /// The value of the first field of this name, if it is text.
@@ -232,7 +232,7 @@ impl Fields {
 
     /// Whether there is a field of this name.
     pub fn contains(&self, name: &str) -> bool {
-        self.position(name).is_some()
+        self.position(name.as_bytes()).is_some()
     }
 
     /// Whether a comma-separated list field holds this token (RFC 9110, section 5.6.1), without regard to case.
@@ -271,7 +271,7 @@ impl Fields {
         // Most names differ in their length already.
         let lengths = other.entries.iter().fold(0, |lengths, entry| lengths | entry.length_bit());
         let mut entries = std::mem::take(&mut self.entries);
-        entries.retain(|entry| lengths & entry.length_bit() == 0 || !other.has(self.name(*entry)));
+        entries.retain(|entry| lengths & entry.length_bit() == 0 || other.position(self.name(*entry)).is_none());
         self.entries = entries;
         self.append(other);
     }
@@ -305,17 +305,10 @@ impl Fields {
         out.extend_from_slice(&self.received[run]);
     }
 
-    fn position(&self, name: &str) -> Option<usize> {
-        let name = name.as_bytes();
+    fn position(&self, name: &[u8]) -> Option<usize> {
         self.entries
             .iter()
             .position(|entry| entry.name_len as usize == name.len() && self.name(*entry).eq_ignore_ascii_case(name))
-    }
-
-    fn has(&self, name: &[u8]) -> bool {
-        self.entries
-            .iter()
-            .any(|entry| entry.name_len as usize == name.len() && self.name(*entry).eq_ignore_ascii_case(name))
     }
 
     fn keep(&mut self, name: &[u8], value: &[u8]) -> Entry {

@@ -10,12 +10,13 @@ use std::task::{Context, Poll};
 use portolan_config::snapshot::HalfClose;
 use portolan_exchange::protocol::Interim;
 use portolan_exchange::upgrade::Tunnel;
-use portolan_exchange::{Body, BodyError, Client as Asks, Fields, Frame, Method, Request, Response, Size, Version};
+use portolan_exchange::{Body, Client as Asks, Fields, Frame, Method, Request, Response, Size, Version};
 use portolan_http1::{self as http1, Framing, Persistence};
 
 use super::body::{Arrival, Intake};
 use super::{After, Client};
 use crate::pipeline::{Arrived, Tail};
+use crate::wire::content::{Framer, Miscounted};
 use crate::wire::{HIGH_WATER, Link, buffers};
 
 // A client that sends ahead while it waits is read up to here; beyond, nobody looks whether it is still there.
@@ -122,7 +123,7 @@ impl<'a> Answering<'a> {
         link.queue_head(content.write_head(&response, announced.field(self.version)));
         match (content, response.body) {
             (Content::Framed(framing), body @ Body::Stream(_)) => {
-                return Queued::Streaming(announced, Streaming::new(body, framing, tail));
+                return Queued::Streaming(announced, Streaming { body, framer: Framer::new(framing), tail });
             }
             (Content::Framed(_), Body::Whole(bytes)) => whole(link, bytes, tail),
             (Content::None, _) | (Content::Framed(_), Body::Empty) => complete(tail),
@@ -193,29 +194,18 @@ enum Queued {
 /// A body on its way to the client.
 struct Streaming {
     body: Body,
-    framing: Framing,
-    // Bytes that are to come, where the head has said how many.
-    left: Option<u64>,
+    framer: Framer,
     tail: Option<Tail>,
-    ended: bool,
 }
 
 impl Streaming {
-    fn new(body: Body, framing: Framing, tail: Option<Tail>) -> Self {
-        let left = match framing {
-            Framing::Length(length) => Some(length),
-            Framing::None | Framing::Chunked | Framing::UntilClose => None,
-        };
-        Self { body, framing, left, tail, ended: false }
-    }
-
     /// Reads pieces and writes them at once, as long as the client takes them: its pace is that of the reading.
     fn poll_send(&mut self, answering: &Answering<'_>, context: &mut Context<'_>) -> Poll<bool> {
         let link = answering.client.link;
         loop {
-            if link.waiting() >= HIGH_WATER || self.ended {
+            if link.waiting() >= HIGH_WATER || self.framer.has_ended() {
                 match answering.client.poll_taken(context) {
-                    Poll::Ready(Ok(())) if self.ended => {
+                    Poll::Ready(Ok(())) if self.framer.has_ended() => {
                         complete(self.tail.take());
                         return Poll::Ready(true);
                     }
@@ -238,16 +228,16 @@ impl Streaming {
                 }
             };
             let queued = match frame {
-                Some(Ok(frame)) => self.queue(link, frame),
+                Some(Ok(frame)) => self.queue(link, frame).map_err(|miscounted| miscounted.to_string()),
                 // What broke off was the client's own part: it is gone, and nobody else is to blame.
                 Some(Err(_)) if answering.intake.as_ref().is_some_and(|intake| intake.has_failed()) => {
                     return Poll::Ready(false);
                 }
-                Some(Err(error)) => Err(error),
-                None => self.end(link, None),
+                Some(Err(error)) => Err(error.to_string()),
+                None => self.framer.end(link, None).map_err(|miscounted| miscounted.to_string()),
             };
-            if let Err(error) = queued {
-                self.broke(&error);
+            if let Err(why) = queued {
+                self.broke(&why);
                 return Poll::Ready(false);
             }
         }
@@ -262,53 +252,18 @@ impl Streaming {
         answering.poll_gone(context).map(|()| false)
     }
 
-    fn queue(&mut self, link: &Link, frame: Frame) -> Result<(), BodyError> {
-        match frame {
-            Frame::Data(data) => {
-                if let Some(tail) = &mut self.tail {
-                    tail.sent(data.len());
-                }
-                match &mut self.left {
-                    Some(left) => {
-                        *left = left.checked_sub(data.len() as u64).ok_or_else(miscounted)?;
-                        link.queue_bytes(data);
-                    }
-                    None if self.framing == Framing::Chunked => {
-                        // An empty one would be the last.
-                        if !data.is_empty() {
-                            link.queue_chunk(data);
-                        }
-                    }
-                    None => link.queue_bytes(data),
-                }
-                if self.left == Some(0) { self.end(link, None) } else { Ok(()) }
-            }
-            Frame::Trailers(fields) => self.end(link, Some(&fields)),
+    fn queue(&mut self, link: &Link, frame: Frame) -> Result<(), Miscounted> {
+        if let (Some(tail), Frame::Data(data)) = (&mut self.tail, &frame) {
+            tail.sent(data.len());
         }
+        self.framer.queue(link, frame)
     }
 
-    fn end(&mut self, link: &Link, trailers: Option<&Fields>) -> Result<(), BodyError> {
-        if self.left.is_some_and(|left| left > 0) {
-            return Err(miscounted());
-        }
-        if !std::mem::replace(&mut self.ended, true) && self.framing == Framing::Chunked {
-            let mut last = buffers::head();
-            http1::write_last_chunk(&mut last, trailers);
-            link.queue_head(last);
-        }
-        Ok(())
-    }
-
-    fn broke(&mut self, error: &BodyError) {
+    fn broke(&mut self, why: &str) {
         if let Some(tail) = self.tail.take() {
-            tail.broke(error);
+            tail.broke(&why);
         }
     }
-}
-
-/// One byte less or more than announced, and the client takes the next answer for a part of this one.
-fn miscounted() -> BodyError {
-    BodyError::Broken("a body was not as long as it had said".to_owned())
 }
 
 fn complete(tail: Option<Tail>) {

@@ -5,14 +5,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use portolan_config::snapshot::ExpectContinue;
 use portolan_exchange::{Body, BodyError, BodyStream, Frame, Request, Size, exchange, upgrade};
-use portolan_http1::{CONTINUE, Decoder, Framing, Limits, Persistence, Piece, RequestHead};
+use portolan_http1::{CONTINUE, Decoder, Framing, Limits, Persistence, RequestHead};
 
 use super::{Client, Door};
 use crate::edge::pace::Pace;
-use crate::wire::{Link, Upgrades, buffers, strip_hop};
+use crate::wire::{Link, Upgrades, buffers, content, strip_hop};
 
 /// A request that arrived, and what is still to come of it.
 pub struct Arrival {
@@ -61,7 +60,7 @@ impl Arrival {
             fields.remove("expect");
         }
         let counters = Rc::new(exchange::Bytes::default());
-        let (body, intake) = match whole(client.link, framing) {
+        let (body, intake) = match content::whole(client.link, framing) {
             Some(bytes) => {
                 counters.received.set(bytes.len() as u64);
                 (Body::whole(bytes), None)
@@ -73,19 +72,6 @@ impl Arrival {
         };
         let request = Request { method, target, authority, version, fields, body, upgrade };
         Self { request, intake, counters, persistence }
-    }
-}
-
-/// The whole body, where it is here already.
-fn whole(link: &Link, framing: Framing) -> Option<Bytes> {
-    match framing {
-        Framing::None | Framing::Length(0) => Some(Bytes::new()),
-        Framing::Length(length) => {
-            let mut inflow = link.inflow_mut();
-            let length = usize::try_from(length).ok().filter(|length| *length <= inflow.len())?;
-            Some(inflow.take(0..length, length))
-        }
-        Framing::Chunked | Framing::UntilClose => None,
     }
 }
 
@@ -147,37 +133,12 @@ impl Intake {
 
     /// The next piece of what is here.
     fn decode(&self) -> Result<Option<Frame>, BodyError> {
-        let mut decoder = self.decoder.borrow_mut();
-        let mut inflow = self.link.inflow_mut();
-        loop {
-            if inflow.len() == 0 {
-                return Ok(None);
-            }
-            let piece = decoder
-                .decode(inflow.bytes(), &self.limits)
-                .map_err(|refusal| BodyError::Broken(refusal.sentence().to_owned()))?;
-            match piece {
-                Piece::Data { range, consumed } => {
-                    let received = &self.counters.received;
-                    received.set(received.get() + range.len() as u64);
-                    return Ok(Some(Frame::Data(inflow.take(range, consumed))));
-                }
-                Piece::Trailers { fields, consumed } => {
-                    inflow.consume(consumed);
-                    return Ok(Some(Frame::Trailers(fields)));
-                }
-                Piece::End { consumed } => {
-                    inflow.consume(consumed);
-                    return Ok(None);
-                }
-                Piece::More { consumed } => {
-                    inflow.consume(consumed);
-                    if consumed == 0 || inflow.len() == 0 {
-                        return Ok(None);
-                    }
-                }
-            }
+        let frame = content::decode(&self.link, &mut self.decoder.borrow_mut(), &self.limits)?;
+        if let Some(Frame::Data(data)) = &frame {
+            let received = &self.counters.received;
+            received.set(received.get() + data.len() as u64);
         }
+        Ok(frame)
     }
 
     /// Tells a client that waits for it to go on (RFC 9110, section 10.1.1), once, when somebody wants the body.

@@ -6,7 +6,6 @@ mod head;
 mod linger;
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -15,12 +14,11 @@ use std::time::Duration;
 use portolan_exchange::client::Connection;
 use portolan_exchange::upgrade::Tunnel;
 use portolan_exchange::{Fault, Method, Response};
-
 use portolan_http1::{Refusal, RequestHead, RequestReader};
 
 use super::door::{Door, Refused};
 use crate::pipeline::Begun;
-use crate::wire::{Link, Pipe};
+use crate::wire::{Link, NotTaken, Pipe};
 use answer::Answering;
 use body::Arrival;
 
@@ -65,7 +63,10 @@ pub async fn serve(door: &Rc<Door>, link: &Rc<Link>, connection: Connection) -> 
                 match client.begin(*head) {
                     // Boxed, so that an idle connection holds none of what an exchange needs.
                     Ok((answering, begun)) => Box::pin(client.exchange(answering, begun)).await,
-                    Err(refused) => answer::refuse(link, refused.1, Some(&refused.0)),
+                    Err(refused) => {
+                        let (method, response) = *refused;
+                        answer::refuse(link, response, Some(&method))
+                    }
                 }
             }
             head::Next::Refused(fault) => client.refuse(&fault),
@@ -125,23 +126,13 @@ impl Client<'_> {
     }
 
     /// Waits until the client has taken what is queued, as long as it takes something at all.
-    async fn taken(&self) -> io::Result<()> {
+    async fn taken(&self) -> Result<(), NotTaken> {
         poll_fn(|context| self.poll_taken(context)).await
     }
 
     /// As [`Client::taken`].
-    fn poll_taken(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let link = self.link;
-        let before = link.waiting();
-        let drained = link.poll_drained(context);
-        if drained.is_ready() {
-            link.writing.clear();
-            return drained;
-        }
-        if link.waiting() < before || !link.writing.is_set() {
-            link.writing.set(link.writing.now().after(self.door.settings.write_timeout));
-        }
-        link.writing.poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    fn poll_taken(&self, context: &mut Context<'_>) -> Poll<Result<(), NotTaken>> {
+        self.link.poll_taken(context, self.door.settings.write_timeout)
     }
 }
 
