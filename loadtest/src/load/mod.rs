@@ -237,7 +237,7 @@ struct Readings {
 impl Meters {
     fn of(order: &Order) -> Result<Self> {
         let proxy = order.proxy.map(Meter::of).transpose()?;
-        Ok(Self { proxy, own: Meter::of(std::process::id())?, cores: order.cores })
+        Ok(Self { proxy, own: Meter::own(), cores: order.cores })
     }
 
     fn read(&self) -> Result<Readings> {
@@ -349,8 +349,8 @@ mod tests {
             let order = Order { warm_up: 0.0, until: requests(count), ..order(address, 69, 0) };
             allocation_counter::measure(|| _ = side.round(&order).unwrap()).count_total
         };
-        // What a round allocates (connections, the reading of /proc) does not grow with its requests; how many processes
-        // /proc lists may.
+        // What a round allocates (connections, the reading of /proc) does not grow with its requests; how many threads /proc
+        // lists may.
         let (few, many) = (allocations(10), allocations(10_010));
         assert!(many < few + 1_000, "{few} allocations for 10 requests, {many} for 10,010");
     }
