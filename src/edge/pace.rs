@@ -3,10 +3,13 @@
 //! Only the time counts in which somebody waits for the client: while the upstream takes nothing, nobody reads, and a client that is
 //! held back by us is not slow.
 
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use portolan_config::snapshot::Listener;
 use portolan_exchange::Moment;
+
+use crate::wire::Alarm;
 
 /// The pace of one body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,6 +51,27 @@ impl Pace {
         if let Some(since) = self.since.take() {
             self.waited = self.waited.saturating_add(now.since(since));
         }
+    }
+
+    /// So many bytes are read, or nobody waits for any: what was waited for is over, and `late` with it.
+    pub fn arrives(&mut self, bytes: usize, late: &Alarm) {
+        if self.is_waited_for() {
+            self.came(bytes, late.now());
+            late.clear();
+        } else {
+            self.was_here(bytes);
+        }
+    }
+
+    /// Waits for more. Ready when the body is too slow, which `late` tells.
+    pub fn poll_late(&mut self, listener: &Listener, late: &Alarm, context: &mut Context<'_>) -> Poll<()> {
+        if !self.is_waited_for() {
+            self.waits(late.now());
+            if let Some(until) = self.until(listener) {
+                late.set(until);
+            }
+        }
+        late.poll(context)
     }
 
     /// Until when something has to come: past it the body is too slow, by `body_timeout` or by `min_body_rate`. `None` while

@@ -152,30 +152,17 @@ impl Intake {
     }
 
     fn wait(&self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        let mut pace = self.pace.get();
-        if !pace.is_waited_for() {
-            pace.waits(self.door.worker.clock.now());
-            self.pace.set(pace);
-            if let Some(until) = pace.until(&self.door.settings) {
-                self.link.reading.set(until);
-            }
-        }
         self.link.inflow_mut().cool();
-        if self.link.reading.poll(context).is_ready() {
-            return self.fail(BodyError::Late);
-        }
-        Poll::Pending
+        let mut pace = self.pace.get();
+        let late = pace.poll_late(&self.door.settings, &self.link.reading, context);
+        self.pace.set(pace);
+        if late.is_ready() { self.fail(BodyError::Late) } else { Poll::Pending }
     }
 
-    /// So many bytes are read, or nobody waits for any: what was waited for is over.
+    /// So many bytes are read, or nobody waits for any.
     fn arrives(&self, bytes: usize) {
         let mut pace = self.pace.get();
-        if pace.is_waited_for() {
-            pace.came(bytes, self.door.worker.clock.now());
-            self.link.reading.clear();
-        } else {
-            pace.was_here(bytes);
-        }
+        pace.arrives(bytes, &self.link.reading);
         self.pace.set(pace);
     }
 

@@ -97,7 +97,10 @@ struct Received {
 
 impl BodyStream for Received {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else { return self.wait(context) };
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+            let Self { pace, late, settings, .. } = &mut *self;
+            return pace.poll_late(settings, late, context).map(|()| Some(Err(BodyError::Late)));
+        };
         let frame = match frame {
             None => None,
             Some(Ok(frame)) => Some(frame_in(frame)),
@@ -106,31 +109,13 @@ impl BodyStream for Received {
         let bytes = if let Some(Ok(Frame::Data(data))) = &frame { data.len() } else { 0 };
         let received = &self.counters.received;
         received.set(received.get() + bytes as u64);
-        if self.pace.is_waited_for() {
-            let now = self.late.now();
-            self.pace.came(bytes, now);
-            self.late.clear();
-        } else {
-            self.pace.was_here(bytes);
-        }
+        let Self { pace, late, .. } = &mut *self;
+        pace.arrives(bytes, late);
         Poll::Ready(frame)
     }
 
     fn size(&self) -> Size {
         self.body.size_hint().exact().map_or(Size::Unknown, Size::Exact)
-    }
-}
-
-impl Received {
-    /// Nothing more is here: waits for the client, within its time.
-    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        if !self.pace.is_waited_for() {
-            self.pace.waits(self.late.now());
-            if let Some(until) = self.pace.until(&self.settings) {
-                self.late.set(until);
-            }
-        }
-        self.late.poll(context).map(|()| Some(Err(BodyError::Late)))
     }
 }
 
