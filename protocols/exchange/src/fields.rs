@@ -1,19 +1,16 @@
-//! Header fields: a flat list of names and values over shared bytes, in the order received, found without regard to case.
+//! Header fields: a flat list of names and values over the bytes of a head, in the order received, found without regard to case.
 
 use std::fmt;
 use std::ops::Range;
 
-use bytes::Bytes;
-
 /// The fields of a head or the trailers.
 ///
-/// A received head is kept as the bytes it came in and a list of spans over them; what a policy sets is laid over it
-/// in a buffer of its own. Names and values are taken as they are: whoever builds a list from a client's bytes has
+/// A received head is kept as the bytes it came in and a list of places in them; what a policy sets is written behind them, and
+/// what it takes out leaves its bytes where they are. Names and values are taken as they are: whoever builds a list from a client's bytes has
 /// checked them (RFC 9110, section 5.1 and 5.5); [`Fields::add`] and [`Fields::set`] refuse what could break a head.
 #[derive(Clone, Default)]
 pub struct Fields {
-    received: Bytes,
-    laid_over: Vec<u8>,
+    bytes: Vec<u8>,
     entries: Vec<Entry>,
 }
 
@@ -23,7 +20,8 @@ struct Entry {
     name_len: u32,
     value_at: u32,
     value_len: u32,
-    origin: Origin,
+    // Written there as a whole line of HTTP/1: `name: value`, then CRLF.
+    is_line: bool,
 }
 
 impl Entry {
@@ -31,14 +29,6 @@ impl Entry {
     const fn length_bit(self) -> u64 {
         1 << (self.name_len % 64)
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    Received,
-    /// Received, and written there as a whole line of HTTP/1: `name: value`, then CRLF.
-    ReceivedLine,
-    LaidOver,
 }
 
 /// The places of a head's fields, noted while it is read: [`Fields::received`] lays them over its bytes once these are
@@ -59,7 +49,7 @@ impl Spans {
     /// Notes a field.
     pub fn push(&mut self, name: Range<usize>, value: Range<usize>) {
         self.reach = self.reach.max(name.end).max(value.end);
-        self.note(name, value, Origin::Received);
+        self.note(name, value, false);
     }
 
     /// Notes a field that stands there as `name: value` with one space, followed by CRLF: written again, it is copied as
@@ -67,7 +57,7 @@ impl Spans {
     pub fn push_line(&mut self, name: Range<usize>, value: Range<usize>) {
         debug_assert_eq!(name.end + 2, value.start, "a line is `name: value`");
         self.reach = self.reach.max(value.end + 2);
-        self.note(name, value, Origin::ReceivedLine);
+        self.note(name, value, true);
     }
 
     /// How many fields were noted.
@@ -80,10 +70,10 @@ impl Spans {
         self.entries.is_empty()
     }
 
-    fn note(&mut self, name: Range<usize>, value: Range<usize>, origin: Origin) {
+    fn note(&mut self, name: Range<usize>, value: Range<usize>, is_line: bool) {
         if self.entries.capacity() == 0 {
             // Most heads have fewer fields: one allocation for all of them.
-            self.entries.reserve(16);
+            self.entries = Vec::with_capacity(16);
         }
         // What does not fit is refused with the reach, before anybody looks.
         self.entries.push(Entry {
@@ -91,7 +81,7 @@ impl Spans {
             name_len: name.len() as u32,
             value_at: value.start as u32,
             value_len: value.len() as u32,
-            origin,
+            is_line,
         });
     }
 }
@@ -105,48 +95,40 @@ impl fmt::Debug for Spans {
 impl Fields {
     /// An empty list.
     pub const fn new() -> Self {
-        Self { received: Bytes::new(), laid_over: Vec::new(), entries: Vec::new() }
+        Self { bytes: Vec::new(), entries: Vec::new() }
     }
 
     /// An empty list with room for so many fields and bytes.
     pub fn with_capacity(fields: usize, bytes: usize) -> Self {
-        Self { received: Bytes::new(), laid_over: Vec::with_capacity(bytes), entries: Vec::with_capacity(fields) }
+        let mut list = Self::new();
+        list.reserve(fields, bytes);
+        list
     }
 
-    /// A list over the bytes of a received head, to be filled with [`Fields::push_span`]; nothing is copied.
-    pub fn over(received: Bytes) -> Self {
-        Self { received, laid_over: Vec::new(), entries: Vec::with_capacity(16) }
-    }
-
-    /// A list over the bytes of a received head whose fields were noted while it was read; nothing is copied. Places
-    /// outside of the bytes are a defect of the caller and panic.
-    pub fn received(received: Bytes, spans: Spans) -> Self {
-        assert!(spans.reach <= received.len(), "a field's span lies within the received head");
+    /// A list over a copy of a received head whose fields were noted while it was read. Places outside of the bytes are a defect
+    /// of the caller and panic.
+    pub fn received(head: &[u8], spans: Spans) -> Self {
+        assert!(spans.reach <= head.len(), "a field's span lies within the received head");
         narrow(spans.reach);
-        debug_assert!(spans.entries.iter().all(|entry| entry.origin != Origin::ReceivedLine
-            || is_line(&received, entry.name_at as usize + entry.name_len as usize, *entry)));
-        Self { received, laid_over: Vec::new(), entries: spans.entries }
-    }
-
-    /// Adds a field by its place in the received bytes. Spans outside of them are a defect of the caller and panic.
-    pub fn push_span(&mut self, name: Range<usize>, value: Range<usize>) {
-        assert!(
-            name.end <= self.received.len() && value.end <= self.received.len(),
-            "a field's span lies within the received head"
+        debug_assert!(
+            spans
+                .entries
+                .iter()
+                .all(|entry| !entry.is_line || is_line(head, entry.name_at as usize + entry.name_len as usize, *entry))
         );
-        self.entries.push(Entry {
-            name_at: narrow(name.start),
-            name_len: narrow(name.len()),
-            value_at: narrow(value.start),
-            value_len: narrow(value.len()),
-            origin: Origin::Received,
-        });
+        // With room for what a gateway adds: moving it all to a larger place would cost more.
+        const ADDED: usize = 384;
+        let mut bytes = Vec::with_capacity(head.len() + ADDED);
+        bytes.extend_from_slice(head);
+        Self { bytes, entries: spans.entries }
     }
 
     /// Makes room for so many more fields and bytes of names and values, so that adding them allocates at most once.
     pub fn reserve(&mut self, fields: usize, bytes: usize) {
+        // Each is kept as a line.
+        const AROUND: usize = b": \r\n".len();
         self.entries.reserve(fields);
-        self.laid_over.reserve(bytes);
+        self.bytes.reserve(bytes + AROUND * fields);
     }
 
     /// Adds a field that is already known to be well-formed, behind those of the same name.
@@ -259,15 +241,19 @@ impl Fields {
 
     /// Adds all fields of another list behind these.
     pub fn append(&mut self, other: &Fields) {
-        let bytes = other.entries.iter().map(|entry| (entry.name_len + entry.value_len) as usize).sum();
-        self.reserve(other.len(), bytes);
-        for (name, value) in other.iter() {
-            self.push(name, value);
-        }
+        // As one piece, with the little in it that was taken out since.
+        let by = narrow(self.bytes.len());
+        self.bytes.extend_from_slice(&other.bytes);
+        narrow(self.bytes.len());
+        let moved = |entry: &Entry| Entry { name_at: entry.name_at + by, value_at: entry.value_at + by, ..*entry };
+        self.entries.extend(other.entries.iter().map(moved));
     }
 
     /// Puts the fields of another list in the place of all of their names.
     pub fn lay_over(&mut self, other: &Fields) {
+        if other.is_empty() {
+            return;
+        }
         // Most names differ in their length already.
         let lengths = other.entries.iter().fold(0, |lengths, entry| lengths | entry.length_bit());
         let mut entries = std::mem::take(&mut self.entries);
@@ -276,8 +262,8 @@ impl Fields {
         self.append(other);
     }
 
-    /// Writes the fields whose names `keep` takes as lines of HTTP/1, each ended by CRLF. Neighbours that were received as
-    /// such lines are copied as one piece.
+    /// Writes the fields whose names `keep` takes as lines of HTTP/1, each ended by CRLF. Neighbours that stand here as such lines
+    /// are copied as one piece.
     pub fn write_lines(&self, out: &mut Vec<u8>, mut keep: impl FnMut(&[u8]) -> bool) {
         let mut run = 0..0;
         for entry in &self.entries {
@@ -285,24 +271,24 @@ impl Fields {
             if !keep(name) {
                 continue;
             }
-            if entry.origin == Origin::ReceivedLine {
+            if entry.is_line {
                 let line = entry.name_at as usize..entry.value_at as usize + entry.value_len as usize + 2;
                 if line.start == run.end {
                     run.end = line.end;
                 } else {
-                    out.extend_from_slice(&self.received[run]);
+                    out.extend_from_slice(&self.bytes[run]);
                     run = line;
                 }
                 continue;
             }
-            out.extend_from_slice(&self.received[run]);
+            out.extend_from_slice(&self.bytes[run]);
             run = 0..0;
             out.extend_from_slice(name);
             out.extend_from_slice(b": ");
             out.extend_from_slice(self.value(*entry));
             out.extend_from_slice(b"\r\n");
         }
-        out.extend_from_slice(&self.received[run]);
+        out.extend_from_slice(&self.bytes[run]);
     }
 
     fn position(&self, name: &[u8]) -> Option<usize> {
@@ -312,41 +298,41 @@ impl Fields {
     }
 
     fn keep(&mut self, name: &[u8], value: &[u8]) -> Entry {
-        let name_at = self.laid_over.len();
-        if self.laid_over.capacity() == 0 {
+        const BETWEEN: &[u8] = b": ";
+        const BEHIND: &[u8] = b"\r\n";
+        let name_at = self.bytes.len();
+        let room = name.len() + value.len() + BETWEEN.len() + BEHIND.len();
+        if self.bytes.capacity() == 0 {
             // Room for what is usually added: growing step by step costs more than all of the fields.
-            self.laid_over.reserve(256);
+            self.bytes = Vec::with_capacity(room.max(256));
+        } else {
+            self.bytes.reserve(room);
         }
-        self.laid_over.extend_from_slice(name);
-        let value_at = self.laid_over.len();
-        self.laid_over.extend_from_slice(value);
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(BETWEEN);
+        let value_at = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(BEHIND);
+        narrow(self.bytes.len());
         Entry {
-            name_at: narrow(name_at),
-            name_len: narrow(name.len()),
-            value_at: narrow(value_at),
-            value_len: narrow(value.len()),
-            origin: Origin::LaidOver,
-        }
-    }
-
-    #[inline]
-    fn bytes(&self, origin: Origin) -> &[u8] {
-        match origin {
-            Origin::Received | Origin::ReceivedLine => &self.received,
-            Origin::LaidOver => &self.laid_over,
+            name_at: name_at as u32,
+            name_len: name.len() as u32,
+            value_at: value_at as u32,
+            value_len: value.len() as u32,
+            is_line: true,
         }
     }
 
     #[inline]
     fn name(&self, entry: Entry) -> &[u8] {
         let at = entry.name_at as usize;
-        &self.bytes(entry.origin)[at..at + entry.name_len as usize]
+        &self.bytes[at..at + entry.name_len as usize]
     }
 
     #[inline]
     fn value(&self, entry: Entry) -> &[u8] {
         let at = entry.value_at as usize;
-        &self.bytes(entry.origin)[at..at + entry.value_len as usize]
+        &self.bytes[at..at + entry.value_len as usize]
     }
 }
 
@@ -443,14 +429,13 @@ mod tests {
     use super::*;
 
     fn received(head: &'static str) -> Fields {
-        let mut fields = Fields::over(Bytes::from_static(head.as_bytes()));
-        let mut at = 0;
+        let (mut spans, mut at) = (Spans::new(), 0);
         for line in head.split_inclusive('\n') {
             let colon = line.find(": ").unwrap();
-            fields.push_span(at..at + colon, at + colon + 2..at + line.trim_end().len());
+            spans.push(at..at + colon, at + colon + 2..at + line.trim_end().len());
             at += line.len();
         }
-        fields
+        Fields::received(head.as_bytes(), spans)
     }
 
     fn lines(fields: &Fields) -> Vec<String> {
@@ -471,7 +456,7 @@ mod tests {
             }
             at += line.len();
         }
-        Fields::received(Bytes::from_static(head.as_bytes()), spans)
+        Fields::received(head.as_bytes(), spans)
     }
 
     #[test]
@@ -496,7 +481,7 @@ mod tests {
     fn a_span_outside_of_the_head_is_a_defect() {
         let mut spans = Spans::new();
         spans.push(0..1, 3..9);
-        let _ = Fields::received(Bytes::from_static(b"a: 1"), spans);
+        let _ = Fields::received(b"a: 1", spans);
     }
 
     #[test]

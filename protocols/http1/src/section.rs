@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
 use portolan_exchange::fields::Spans;
 use portolan_exchange::{Fields, Version};
 
@@ -243,8 +242,7 @@ impl Section {
 
     /// The fields that were read, over a copy of their bytes, when `end` is what [`Section::read`] gave.
     pub(crate) fn fields(&mut self, bytes: &[u8], end: usize) -> Fields {
-        let lines = Bytes::copy_from_slice(&bytes[self.start..end - 2]);
-        Fields::received(lines, std::mem::take(&mut self.spans))
+        Fields::received(&bytes[self.start..end - 2], std::mem::take(&mut self.spans))
     }
 
     /// Notes a field, and goes on behind it.

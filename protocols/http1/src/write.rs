@@ -125,16 +125,25 @@ fn write_decimal(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
+#[inline]
 fn is_framing(name: &[u8]) -> bool {
-    (name.len() == 14 && name.eq_ignore_ascii_case(b"content-length")) || is_coding(name)
+    is(name, b"content-length") || is_coding(name)
 }
 
+#[inline]
 fn is_coding(name: &[u8]) -> bool {
-    name.len() == 17 && name.eq_ignore_ascii_case(b"transfer-encoding")
+    is(name, b"transfer-encoding")
 }
 
+#[inline]
 fn is_connection(name: &[u8]) -> bool {
-    name.len() == 10 && name.eq_ignore_ascii_case(b"connection")
+    is(name, b"connection")
+}
+
+/// Whether a name is this one, which its length and first letter tell of most.
+#[inline]
+fn is(name: &[u8], known: &[u8]) -> bool {
+    name.len() == known.len() && name[0] | 0x20 == known[0] && name.eq_ignore_ascii_case(known)
 }
 
 /// The phrase that the registry of statuses gives, empty for those it does not know. It means nothing (RFC 9112, section
