@@ -15,6 +15,7 @@ use portolan_exchange::client::{AddressText, Client, Scheme, Trust};
 use portolan_exchange::{Fields, Request, Version};
 
 use crate::edge::client::{PROXIES, elements, from_the_right};
+use crate::wire::{Named, is_of_one_hop};
 use line::Line;
 
 /// How an upstream is spoken to.
@@ -29,7 +30,8 @@ pub struct To<'a> {
 }
 
 /// Tells the upstream whom it speaks with: `Host`, `Via`, `X-Forwarded-*`, `Forwarded`. What a client claims of these is removed, and
-/// so is every field with an underscore in its name. Allocates once for all fields, and for lists that are longer than usual.
+/// so is what belongs to one hop only, and every field with an underscore in its name. Allocates once for all fields, and for lists
+/// that are longer than usual.
 pub fn tell(request: &mut Request, client: &Client, to: &To<'_>) {
     let asked = std::mem::take(&mut request.authority);
     let fields = &mut request.fields;
@@ -37,13 +39,20 @@ pub fn tell(request: &mut Request, client: &Client, to: &To<'_>) {
     let x_forwarded = matches!(to.forwarded, Told::XForwarded | Told::Both).then(|| x_forwarded_for(fields, client));
     let forwarded = matches!(to.forwarded, Told::Rfc7239 | Told::Both).then(|| forwarded(fields, client, &asked));
     let mut via = Line::new();
+    let named = Named::of(fields);
     fields.retain(|name, value| {
-        if name.eq_ignore_ascii_case(b"via") {
-            via.separate(b", ");
-            via.push(value);
+        if is_of_one_hop(name) || named.holds(name) {
             return false;
         }
-        !is_claim(name) && !name.eq_ignore_ascii_case(b"host")
+        match name.len() {
+            3 if name.eq_ignore_ascii_case(b"via") => {
+                via.separate(b", ");
+                via.push(value);
+                false
+            }
+            4 if name.eq_ignore_ascii_case(b"host") => false,
+            _ => !is_claim(name),
+        }
     });
     via.separate(b", ");
     via.push(match request.version {
@@ -66,8 +75,12 @@ pub fn tell(request: &mut Request, client: &Client, to: &To<'_>) {
 
 /// What a client may claim about itself, in whatever spelling: a server that hands fields to programs as variables takes `_` for `-`.
 pub(super) fn is_claim(name: &[u8]) -> bool {
-    let claims = name.len() > 12 && name[..12].eq_ignore_ascii_case(b"x-forwarded-");
-    claims || name.eq_ignore_ascii_case(b"forwarded") || name.eq_ignore_ascii_case(b"x-real-ip") || name.contains(&b'_')
+    let known = match name.len() {
+        9 => name.eq_ignore_ascii_case(b"forwarded") || name.eq_ignore_ascii_case(b"x-real-ip"),
+        13.. => name[..12].eq_ignore_ascii_case(b"x-forwarded-"),
+        _ => false,
+    };
+    known || name.contains(&b'_')
 }
 
 /// The way from the client to us: what the peer vouches for, then the peer itself.

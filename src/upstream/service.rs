@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use portolan_actors::breaker::Breaker;
 use portolan_actors::health::{Health, HealthView};
 use portolan_config::snapshot as settings;
-use portolan_exchange::{Exchange, Fault, FaultKind, LocalBoxFuture, Moment, Request, Response, Upstream, Worker};
+use portolan_exchange::{
+    Answer, Exchange, Fault, FaultKind, LocalBoxFuture, Moment, Reply, Request, Response, Upstream, Worker,
+};
 use portolan_http1::ResponseHead;
 
 use super::attempt::Attempt;
@@ -76,7 +77,7 @@ impl Service {
         &self,
         worker: &Rc<Worker>,
         exchange: &mut Exchange,
-        mut request: Request,
+        request: &mut Request,
     ) -> Result<Response, Fault> {
         let now = worker.clock.now();
         let permit = match &self.breaker {
@@ -86,7 +87,7 @@ impl Service {
         let endpoint = self.choose().ok_or_else(|| self.no_endpoint())?;
         exchange.record.upstream = Some(self.settings.name.clone());
         exchange.record.endpoint = Some(endpoint.authority.clone());
-        self.prepare(exchange, endpoint, &mut request);
+        self.prepare(exchange, endpoint, request);
         exchange.record.calling = Some(now);
         let attempt = Attempt { permit, worker, deadline: exchange.deadline };
         let outcome = self.exchange(worker, endpoint, exchange, request).await;
@@ -100,7 +101,6 @@ impl Service {
     fn prepare(&self, exchange: &Exchange, endpoint: &Endpoint, request: &mut Request) {
         // The only protocol that is passed through: whatever else a client would like to speak, the service is not asked.
         request.upgrade = request.upgrade.take().filter(|upgrade| upgrade.protocol() == "websocket");
-        strip_hop(&mut request.fields, Upgrades::Strip);
         let to =
             hop::To { endpoint: &endpoint.authority, host: self.settings.host, forwarded: self.settings.forwarded };
         hop::tell(request, &exchange.client, &to);
@@ -117,14 +117,14 @@ impl Service {
         worker: &Rc<Worker>,
         endpoint: &Endpoint,
         exchange: &Exchange,
-        mut request: Request,
+        request: &mut Request,
     ) -> Result<Response, Fault> {
         let now = worker.clock.now();
         let timing = Timing::new(&self.settings.timeouts, now, exchange.deadline);
         let seat = self.seats.take(worker, &self.settings, timing.limit).await?;
         let place = Place::new(seat, worker, endpoint, &self.settings);
         let mut body = std::mem::take(&mut request.body);
-        let question = Question { request: &request, interim: exchange.interim.as_ref(), timing };
+        let question = Question { request, interim: exchange.interim.as_ref(), timing };
         if let Some(kept) = place.kept(now) {
             let again = question.again(&body);
             match (question.ask(kept, body).await, again) {
@@ -189,8 +189,18 @@ impl Upstream for Service {
         &'a self,
         worker: &'a Rc<Worker>,
         exchange: &'a mut Exchange,
-        request: Request,
+        mut request: Request,
     ) -> LocalBoxFuture<'a, Result<Response, Fault>> {
-        self.call(worker, exchange, request).boxed_local()
+        // By reference: what is given to an async function by value, its future holds twice.
+        Box::pin(async move { self.call(worker, exchange, &mut request).await })
+    }
+
+    fn pass<'a>(
+        &'a self,
+        worker: &'a Rc<Worker>,
+        exchange: &'a mut Exchange,
+        mut request: Request,
+    ) -> LocalBoxFuture<'a, Answer> {
+        Box::pin(async move { self.call(worker, exchange, &mut request).await.map(Reply::through) })
     }
 }

@@ -38,21 +38,39 @@ pub enum Upgrades {
 
 /// Removes the fields of one hop, and those that `Connection` names.
 pub fn strip_hop(fields: &mut Fields, upgrades: Upgrades) {
-    let named: Vec<Vec<u8>> = fields
-        .get_all("connection")
-        .flat_map(|value| value.split(|byte| *byte == b','))
-        .map(|token| token.trim_ascii().to_vec())
-        .filter(|token| !token.is_empty())
-        .collect();
+    let named = Named::of(fields);
     let stays = |name: &[u8]| upgrades == Upgrades::Keep && name.eq_ignore_ascii_case(b"upgrade");
-    fields.retain(|name, _| {
-        let of_one_hop = name.len() < 64
-            && LENGTHS & (1 << name.len()) != 0
-            && HOP_BY_HOP.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
-        stays(name) || (!of_one_hop && !named.iter().any(|token| name.eq_ignore_ascii_case(token)))
-    });
-    if upgrades == Upgrades::Keep && named.iter().any(|token| token.eq_ignore_ascii_case(b"upgrade")) {
+    fields.retain(|name, _| stays(name) || !(is_of_one_hop(name) || named.holds(name)));
+    if upgrades == Upgrades::Keep && named.holds(b"upgrade") {
         fields.push(b"connection", b"upgrade");
+    }
+}
+
+/// Whether fields of this name always speak of the connection they came on.
+#[inline]
+pub fn is_of_one_hop(name: &[u8]) -> bool {
+    name.len() < 64
+        && LENGTHS & (1 << name.len()) != 0
+        && HOP_BY_HOP.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// The fields that `Connection` names: they speak of it as well.
+pub struct Named(Vec<Vec<u8>>);
+
+impl Named {
+    /// What is named in these fields. Most heads name nothing.
+    pub fn of(fields: &Fields) -> Self {
+        if !fields.contains("connection") {
+            return Self(Vec::new());
+        }
+        let tokens = fields.get_all("connection").flat_map(|value| value.split(|byte| *byte == b','));
+        Self(tokens.map(|token| token.trim_ascii().to_vec()).filter(|token| !token.is_empty()).collect())
+    }
+
+    /// Whether this one is.
+    #[inline]
+    pub fn holds(&self, name: &[u8]) -> bool {
+        self.0.iter().any(|token| name.eq_ignore_ascii_case(token))
     }
 }
 

@@ -12,7 +12,7 @@ mod pipe;
 mod turn;
 
 pub use alarms::Alarm;
-pub use hop::{Upgrades, strip_hop};
+pub use hop::{Named, Upgrades, is_of_one_hop, strip_hop};
 pub use link::{HIGH_WATER, Link, NotTaken};
 pub use pipe::Pipe;
 pub use turn::Turn;

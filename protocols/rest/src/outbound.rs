@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use portolan_exchange::protocol::{Answer, Outbound, Reply, Upstream};
+use portolan_exchange::protocol::{Answer, Outbound, Upstream};
 use portolan_exchange::{Exchange, Fault, FaultKind, LocalBoxFuture, Request, Target, Worker};
 
 /// Passes requests on to a service that speaks HTTP.
@@ -71,6 +71,6 @@ impl Outbound for HttpOutbound {
             body: std::mem::take(&mut received.body),
             upgrade: received.upgrade.take(),
         };
-        Box::pin(async move { self.upstream.send(worker, exchange, request).await.map(Reply::through) })
+        self.upstream.pass(worker, exchange, request)
     }
 }
