@@ -11,7 +11,7 @@ use portolan_exchange::protocol::Content;
 use portolan_exchange::upgrade::Tunnel;
 use portolan_exchange::{
     Answer, Body, BodyError, Described, Fault, FaultKind, Fields, Kind, Method, Outcome, Phase, Policy, Reply,
-    Response, Step, Worker,
+    Response, Route, Step, Worker,
 };
 
 use super::{Engine, Tail, Waiting, guard};
@@ -39,6 +39,8 @@ impl Reached {
 pub struct Course {
     engine: Rc<Engine>,
     worker: Rc<Worker>,
+    // Its own, so that the route is at hand while the exchange is changed.
+    route: Arc<Route>,
     // Boxed: it is handed on often, and large.
     exchange: Option<Box<Exchange>>,
     // Which of the route's policies the request has reached: those see the answer and the end.
@@ -57,12 +59,28 @@ impl Course {
             // A child starts at Describe: its parent passed what comes before.
             Place::Child => exchange.route.policies.partition_point(|policy| policy.phase() < Phase::Describe),
         };
-        Self { engine, worker, exchange: Some(exchange), reached: Reached::default(), first, fate: None, ended: false }
+        let route = exchange.route.clone();
+        Self {
+            engine,
+            worker,
+            route,
+            exchange: Some(exchange),
+            reached: Reached::default(),
+            first,
+            fate: None,
+            ended: false,
+        }
     }
 
     /// The exchange.
     pub fn exchange(&mut self) -> &mut Exchange {
         self.exchange.as_deref_mut().expect("a course has its exchange until it is finished")
+    }
+
+    /// The exchange, and what it is changed by.
+    fn parts(&mut self) -> (&Rc<Worker>, &Route, &mut Exchange) {
+        let exchange = self.exchange.as_deref_mut().expect("a course has its exchange until it is finished");
+        (&self.worker, &self.route, exchange)
     }
 
     /// Says how the exchange ended.
@@ -82,21 +100,20 @@ impl Course {
         if self.exchange().place == Place::Child {
             self.identity_still_stands()?;
         }
-        let route = self.exchange().route.clone();
         let mut described = false;
-        for (index, policy) in route.policies.iter().enumerate().skip(self.first) {
-            if !described && policy.phase() > Phase::Describe {
+        for index in self.first..self.route.policies.len() {
+            if !described && self.route.policies[index].phase() > Phase::Describe {
                 if let Described::Batch(children) = self.describe().await? {
                     return Box::pin(self.batch(index, children)).await;
                 }
                 described = true;
             }
-            if let Some(answer) = self.ask(index, policy).await? {
+            if let Some(answer) = self.ask(index).await? {
                 return answer;
             }
         }
         if !described && let Described::Batch(children) = self.describe().await? {
-            return Box::pin(self.batch(route.policies.len(), children)).await;
+            return Box::pin(self.batch(self.route.policies.len(), children)).await;
         }
         self.call().await
     }
@@ -116,52 +133,50 @@ impl Course {
         }
     }
 
-    /// Asks one policy; an answer when the exchange ends with it.
-    async fn ask(&mut self, index: usize, policy: &Arc<dyn Policy>) -> Result<Option<Answer>, Fault> {
+    /// Asks the policy at this place; an answer when the exchange ends with it.
+    async fn ask(&mut self, index: usize) -> Result<Option<Answer>, Fault> {
+        let policy = &self.route.policies[index];
         if policy.phase() == Phase::Limit && self.exchange().limits == Limits::DrawnByParent {
             return Ok(None);
         }
-        if let Some(cap) = policy.gathers() {
+        if let Some(cap) = self.route.policies[index].gathers() {
             self.gather(cap).await?;
         }
         self.reached.add(index);
-        let exchange = self.exchange.as_deref_mut().expect("a course has its exchange until it is finished");
-        let mut step = match self.engine.waiting {
-            Waiting::WhereNeeded => policy.request(&self.worker, exchange),
-            Waiting::Forced => Step::Wait,
-        };
+        let forced = self.engine.waiting == Waiting::Forced;
+        let (worker, route, exchange) = self.parts();
+        let mut step = if forced { Step::Wait } else { route.policies[index].request(worker, exchange) };
         if matches!(step, Step::Wait) {
-            step = Box::pin(self.wait(policy)).await?;
+            step = Box::pin(self.wait(index)).await?;
         }
         match step {
             Step::Next => Ok(None),
             Step::Answer(answer) => Ok(Some(*answer)),
             Step::Wait => Err(Fault::new(FaultKind::Internal, "the gateway failed while it handled this request")
-                .because(format!("policy `{}` waited twice", policy.name()))),
+                .because(format!("policy `{}` waited twice", self.route.policies[index].name()))),
         }
     }
 
     /// Waits for a policy that cannot decide at once, until the deadline.
-    async fn wait(&mut self, policy: &Arc<dyn Policy>) -> Result<Step, Fault> {
+    async fn wait(&mut self, index: usize) -> Result<Step, Fault> {
         if self.engine.waiting == Waiting::Forced {
             tokio::task::yield_now().await;
         }
-        let worker = self.worker.clone();
-        let exchange = self.exchange();
+        let (worker, route, exchange) = self.parts();
         let deadline = exchange.deadline;
-        let waiting = worker.clock.until(deadline, policy.wait(&worker, exchange));
+        let waiting = worker.clock.until(deadline, route.policies[index].wait(worker, exchange));
         waiting.await.map_err(|_| out_of_time("a policy was asked"))
     }
 
     async fn describe(&mut self) -> Result<Described, Fault> {
-        let inbound = self.exchange().route.inbound.clone();
-        if self.exchange().place == Place::Request
-            && let Some(cap) = inbound.gathers(self.exchange())
+        let (_, route, exchange) = self.parts();
+        if exchange.place == Place::Request
+            && let Some(cap) = route.inbound.gathers(exchange)
         {
             self.gather(cap).await?;
         }
-        let worker = self.worker.clone();
-        inbound.describe(&worker, self.exchange())
+        let (worker, route, exchange) = self.parts();
+        route.inbound.describe(worker, exchange)
     }
 
     /// Reads the request's body to its end, within its cap and the deadline.
@@ -175,9 +190,8 @@ impl Course {
     }
 
     async fn collect(&mut self, cap: usize) -> Result<(), Fault> {
-        let worker = self.worker.clone();
-        let exchange = self.exchange();
-        let body = super::gather::charged(&worker, exchange);
+        let (worker, _, exchange) = self.parts();
+        let body = super::gather::charged(worker, exchange);
         let gathered = worker
             .clock
             .until(exchange.deadline, body.collect(cap))
@@ -200,22 +214,21 @@ impl Course {
 
     /// Authorizes and limits a batch as a whole, then runs its elements beside one another.
     async fn batch(&mut self, from: usize, mut children: Vec<Exchange>) -> Answer {
-        let route = self.exchange().route.clone();
         self.exchange().operations = children.iter().map(|child| child.operations).sum();
         self.exchange().cost = children.iter().map(|child| child.cost).sum();
-        for (index, policy) in route.policies.iter().enumerate().skip(from) {
-            let of_the_whole = matches!(policy.phase(), Phase::Authorize | Phase::Limit);
-            if of_the_whole && let Some(answer) = self.ask(index, policy).await? {
+        for index in from..self.route.policies.len() {
+            let of_the_whole = matches!(self.route.policies[index].phase(), Phase::Authorize | Phase::Limit);
+            if of_the_whole && let Some(answer) = self.ask(index).await? {
                 return answer;
             }
         }
         for child in &mut children {
             child.limits = Limits::DrawnByParent;
         }
-        let worker = self.worker.clone();
+        let (worker, route, exchange) = self.parts();
         let running = children.into_iter().map(|child| worker.run(child));
         let answers = futures_util::future::join_all(running).await;
-        route.inbound.join(self.exchange(), answers)
+        route.inbound.join(exchange, answers)
     }
 
     async fn call(&mut self) -> Answer {
@@ -223,20 +236,19 @@ impl Course {
             // Who the client is was all there was to find out.
             return Ok(Reply { status: 200, fields: Fields::new(), content: Content::Bytes(Body::Empty) });
         }
-        let route = self.exchange().route.clone();
-        let worker = self.worker.clone();
-        let opens_session = self.exchange().operation.as_ref().is_some_and(|operation| operation.kind == Kind::Session);
-        if opens_session {
-            return route.inbound.open(&worker, self.exchange());
+        let (worker, route, exchange) = self.parts();
+        if exchange.operation.as_ref().is_some_and(|operation| operation.kind == Kind::Session) {
+            return route.inbound.open(worker, exchange);
         }
-        if let Some(cap) = route.outbound.gathers(self.exchange()) {
+        if let Some(cap) = route.outbound.gathers(exchange) {
             self.gather(cap).await?;
         }
+        let (worker, route, exchange) = self.parts();
         if route.outbound.keeps_deadline() {
-            return route.outbound.call(&worker, self.exchange()).await;
+            return route.outbound.call(worker, exchange).await;
         }
-        let deadline = self.exchange().deadline;
-        let call = route.outbound.call(&worker, self.exchange());
+        let deadline = exchange.deadline;
+        let call = route.outbound.call(worker, exchange);
         Box::pin(worker.clock.until(deadline, call)).await.unwrap_or_else(|_| Err(out_of_time("the service answered")))
     }
 
@@ -262,9 +274,8 @@ impl Course {
     }
 
     fn render(&mut self, answer: Answer) -> Response {
-        let inbound = self.exchange().route.inbound.clone();
-        let mut response = inbound.render(self.exchange(), answer);
-        let exchange = self.exchange();
+        let (_, route, exchange) = self.parts();
+        let mut response = route.inbound.render(exchange, answer);
         exchange.record.status = response.status;
         response.fields.lay_over(&exchange.answer_fields);
         response.fields.replace("x-request-id", &exchange.id.digits());
@@ -340,11 +351,11 @@ impl Course {
     }
 
     fn back_through_policies(&mut self, mut answer: Answer) -> Answer {
-        let route = self.exchange().route.clone();
-        let worker = self.worker.clone();
-        for policy in self.reached.of(&route.policies) {
+        let reached = self.reached;
+        let (worker, route, exchange) = self.parts();
+        for policy in reached.of(&route.policies) {
             if answer.is_ok() || policy.phase().sees_faults() {
-                policy.response(&worker, self.exchange(), &mut answer);
+                policy.response(worker, exchange, &mut answer);
             }
         }
         if let Err(fault) = &answer {
@@ -382,8 +393,7 @@ impl Course {
                 Outcome::Completed | Outcome::Faulted(_) => 0,
             };
         }
-        let route = exchange.route.clone();
-        for policy in self.reached.of(&route.policies) {
+        for policy in self.reached.of(&self.route.policies) {
             let ended = catch_unwind(AssertUnwindSafe(|| policy.end(&self.worker, exchange, outcome)));
             if let Err(panic) = ended {
                 let panic = guard::text(panic.as_ref());

@@ -112,15 +112,21 @@ impl Engine {
     ) -> Result<Course, Box<Response>> {
         let id = self.next_id();
         let started = worker.clock.now();
-        let plan = self.plan();
-        let cors = self.cors(&plan);
-        let (target, parameters) = plan
-            .find(&mut request, cors.as_deref())
-            .map_err(|fault| Box::new(self.refuse_unrouted(worker, id, arrived.client.address, &request, &fault)))?;
+        let mut current = self.current.borrow_mut();
+        let plan = current.load();
+        let cors = self.cors(plan);
+        let (target, parameters) = match plan.find(&mut request, cors.as_deref()) {
+            Ok(found) => found,
+            Err(fault) => {
+                drop(current);
+                let address = arrived.client.address;
+                return Err(Box::new(self.refuse_unrouted(worker, id, address, &request, &fault)));
+            }
+        };
         let mut exchange = Box::new(Exchange::new(id, target.route.clone(), request, started));
-        exchange.client = arrived.client;
         exchange.operation = target.operation.clone();
         exchange.path_parameters = parameters;
+        exchange.client = arrived.client;
         exchange.record.bytes = arrived.bytes;
         exchange.record.queue = arrived.queue;
         exchange.interim = arrived.interim;

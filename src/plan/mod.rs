@@ -42,7 +42,7 @@ impl Plan {
     ///
     /// # Errors
     /// `unknown_route`, `method_not_allowed` or `bad_request`.
-    pub fn find(&self, request: &mut Request, rules: Option<&cors::Rules>) -> Result<(Arc<Target>, Parameters), Fault> {
+    pub fn find(&self, request: &mut Request, rules: Option<&cors::Rules>) -> Result<(&Target, Parameters), Fault> {
         if let Some(path) = path::normal(request.target.path())? {
             request.target = request.target.with_path(&path);
         }

@@ -9,6 +9,9 @@ use portolan_exchange::{Fault, FaultKind};
 /// `bad_request` for what upstreams read in different ways: dot segments and empty segments, written plainly or escaped, and
 /// broken escapes.
 pub fn normal(path: &str) -> Result<Option<String>, Fault> {
+    if is_plain(path) {
+        return Ok(None);
+    }
     let normal = path.contains('%').then(|| unescaped(path)).transpose()?;
     let read = normal.as_deref().unwrap_or(path);
     let suspicious = read.contains("/.") || read.contains("//") || read.contains(['\\', '%', ';']);
@@ -16,6 +19,16 @@ pub fn normal(path: &str) -> Result<Option<String>, Fault> {
         judge(read)?;
     }
     Ok(normal.filter(|normal| normal != path))
+}
+
+/// Whether nothing in a path can be read in two ways: so it is with most, and one look tells.
+fn is_plain(path: &str) -> bool {
+    let mut begins_segment = false;
+    path.bytes().all(|byte| {
+        let is_doubtful = matches!(byte, b'%' | b'\\' | b';') || (begins_segment && matches!(byte, b'/' | b'.'));
+        begins_segment = byte == b'/';
+        !is_doubtful
+    })
 }
 
 /// Undoes the escapes of unreserved characters (RFC 3986, section 2.3).

@@ -27,7 +27,7 @@ type Names = Box<[Arc<str>]>;
 pub type Parameters = Vec<(Arc<str>, Box<str>)>;
 
 /// A target and what its template's parameters matched.
-type Found = (Arc<Target>, Parameters);
+type Found<'r> = (&'r Target, Parameters);
 
 /// The routes of a plan.
 #[derive(Default)]
@@ -104,17 +104,23 @@ impl Router {
     ///
     /// # Errors
     /// `unknown_route`, or `method_not_allowed` with `Allow`.
-    pub fn find(&self, request: &Request) -> Result<Found, Fault> {
+    pub fn find(&self, request: &Request) -> Result<Found<'_>, Fault> {
         let path = request.target.path();
-        let host = host(&request.authority);
         let mut not_allowed = None;
-        for tree in self.trees(&host) {
-            match tree.find(path, &request.method) {
-                Some(Ok(found)) => return Ok(found),
-                Some(Err(allowed)) => not_allowed = not_allowed.or(Some(allowed)),
-                None => {}
+        if !(self.exact.is_empty() && self.wildcard.is_empty()) {
+            for tree in self.trees_of(&host(&request.authority)) {
+                match tree.find(path, &request.method) {
+                    Some(Ok(found)) => return Ok(found),
+                    Some(Err(allowed)) => not_allowed = not_allowed.or(Some(allowed)),
+                    None => {}
+                }
             }
         }
+        let not_allowed = match self.any.find(path, &request.method) {
+            Some(Ok(found)) => return Ok(found),
+            Some(Err(allowed)) => not_allowed.or(Some(allowed)),
+            None => not_allowed,
+        };
         Err(match not_allowed {
             Some(allowed) => {
                 let detail = format!("{} is not a method of this path", request.method);
@@ -124,15 +130,10 @@ impl Router {
         })
     }
 
-    /// The trees that may know a host, the most specific first.
-    fn trees<'a>(&'a self, host: &str) -> impl Iterator<Item = &'a Tree> {
-        let exact = self.exact.get(host);
-        let wildcard = if self.wildcard.is_empty() {
-            None
-        } else {
-            host.find('.').and_then(|dot| self.wildcard.get(&host[dot..]))
-        };
-        exact.into_iter().chain(wildcard).chain([&self.any])
+    /// The trees of a host, the most specific first.
+    fn trees_of(&self, host: &str) -> impl Iterator<Item = &Tree> {
+        let domain = || host.find('.').and_then(|dot| self.wildcard.get(&host[dot..]));
+        self.exact.get(host).into_iter().chain(domain())
     }
 }
 
@@ -153,7 +154,7 @@ impl Tree {
     }
 
     /// The target of a path and a method; the methods that there are, when this is none of them.
-    fn find(&self, path: &str, method: &Method) -> Option<Result<Found, String>> {
+    fn find(&self, path: &str, method: &Method) -> Option<Result<Found<'_>, String>> {
         let exact = self.exact.at(path).ok().map(|found| {
             let values = found.params.iter().map(|(_, value)| value);
             found.value.found(method, values)
@@ -186,10 +187,10 @@ impl Leaf {
     }
 
     /// What is found here for a method; the methods that there are, when this is none of them.
-    fn found<'v>(&self, method: &Method, values: impl Iterator<Item = &'v str>) -> Result<Found, String> {
+    fn found<'v>(&self, method: &Method, values: impl Iterator<Item = &'v str>) -> Result<Found<'_>, String> {
         let target = self.of(method).ok_or_else(|| self.allowed())?;
         let parameters = target.names.iter().zip(values).map(|(name, value)| (name.clone(), value.into())).collect();
-        Ok((target.clone(), parameters))
+        Ok((target, parameters))
     }
 
     fn of(&self, method: &Method) -> Option<&Arc<Target>> {

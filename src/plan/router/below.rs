@@ -33,24 +33,25 @@ impl Below {
     }
 
     /// The deepest route that this path stands below; the methods that there are, when none of them takes this one.
-    pub fn find(&self, path: &str, method: &Method) -> Option<Result<Found, String>> {
+    pub fn find(&self, path: &str, method: &Method) -> Option<Result<Found<'_>, String>> {
         if self.literal.is_empty() && self.parameter.is_none() && self.leaf.is_none() {
             return None;
         }
-        let segments: Vec<&str> = segments(path).collect();
-        self.deepest(&segments, &mut Vec::new(), method)
+        self.deepest(path, &mut Vec::new(), method)
     }
 
-    fn deepest<'p>(
-        &self,
-        segments: &[&'p str],
+    /// As [`Below::find`], of what is left of a path; `values` are those of the parameters on the way here.
+    fn deepest<'r, 'p>(
+        &'r self,
+        path: &'p str,
         values: &mut Vec<&'p str>,
         method: &Method,
-    ) -> Option<Result<Found, String>> {
+    ) -> Option<Result<Found<'r>, String>> {
         let mut not_allowed = None;
-        if let Some((first, rest)) = segments.split_first() {
+        let is_inner = !self.literal.is_empty() || self.parameter.is_some();
+        if is_inner && let Some((first, rest)) = split_first(path) {
             let known = values.len();
-            for (node, is_parameter) in [(self.literal.get(*first), false), (self.parameter.as_deref(), true)] {
+            for (node, is_parameter) in [(self.literal.get(first), false), (self.parameter.as_deref(), true)] {
                 let Some(node) = node else { continue };
                 if is_parameter {
                     values.push(first);
@@ -69,6 +70,15 @@ impl Below {
             None => not_allowed.map(Err),
         }
     }
+}
+
+/// The first segment of a path, and what is left behind it.
+fn split_first(path: &str) -> Option<(&str, &str)> {
+    let path = path.trim_start_matches('/');
+    if path.is_empty() {
+        return None;
+    }
+    Some(path.split_at(path.find('/').unwrap_or(path.len())))
 }
 
 fn segments(path: &str) -> impl Iterator<Item = &str> {
