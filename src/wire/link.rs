@@ -24,8 +24,13 @@ use crate::edge::admission::{File, Memory};
 /// What may wait to be sent before whoever makes more of it waits, too.
 pub const HIGH_WATER: usize = 128 * 1024;
 
-// Chunks up to this size are copied: that is cheaper than three pieces, and holds no buffer for a few bytes.
+// Pieces up to this size are copied behind the head before them: that is cheaper than a piece of their own, and holds no buffer
+// for a few bytes.
 const GATHERED: usize = 512;
+
+// What is this long or longer is sent at once: at the end of the turn it would have left the processor's nearest caches, behind
+// all that was read meanwhile.
+const MUCH: usize = 4 * 1024;
 
 /// One TCP connection of a worker.
 pub struct Link {
@@ -169,7 +174,9 @@ impl Link {
 
     /// Queues bytes behind what waits already.
     pub fn queue_bytes(&self, bytes: Bytes) {
-        if !bytes.is_empty() {
+        let is_gathered =
+            bytes.len() <= GATHERED && self.append_to_last(bytes.len(), |out| out.extend_from_slice(&bytes));
+        if !is_gathered && !bytes.is_empty() {
             self.queue(Piece::Body(bytes));
         }
     }
@@ -193,22 +200,26 @@ impl Link {
     }
 
     /// Writes up to `room` bytes behind what waits: into the last head while it has room for them, else into a new one.
-    fn append(&self, room: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        {
-            let mut outflow = self.outflow.borrow_mut();
-            if let Some(Piece::Head(head, _)) = outflow.pieces.back_mut()
-                && head.capacity() - head.len() >= room
-            {
-                let before = head.len();
-                write(head);
-                let written = head.len() - before;
-                outflow.len += written;
-                return;
-            }
+    fn append(&self, room: usize, write: impl Fn(&mut Vec<u8>)) {
+        if !self.append_to_last(room, &write) {
+            let mut head = buffers::head();
+            write(&mut head);
+            self.queue_head(head);
         }
-        let mut head = buffers::head();
-        write(&mut head);
-        self.queue_head(head);
+    }
+
+    /// Writes up to `room` bytes behind what waits, if that is a head with room for them.
+    fn append_to_last(&self, room: usize, write: impl Fn(&mut Vec<u8>)) -> bool {
+        let mut outflow = self.outflow.borrow_mut();
+        let Some(Piece::Head(head, _)) = outflow.pieces.back_mut() else { return false };
+        if head.capacity() - head.len() < room {
+            return false;
+        }
+        let before = head.len();
+        write(head);
+        let written = head.len() - before;
+        outflow.len += written;
+        true
     }
 
     fn queue(&self, piece: Piece) {
@@ -225,11 +236,15 @@ impl Link {
         self.outflow.borrow().len
     }
 
-    /// Lets what is queued be sent at the end of the turn.
+    /// Lets what is queued be sent at the end of the turn; at once where it is much.
     pub fn defer(self: &Rc<Self>) {
         {
             let mut outflow = self.outflow.borrow_mut();
             if outflow.state != State::Open || outflow.pieces.is_empty() {
+                return;
+            }
+            if outflow.len >= MUCH {
+                self.write(&mut outflow);
                 return;
             }
             outflow.state = State::Deferred;
@@ -315,16 +330,17 @@ impl Link {
     fn write(&self, outflow: &mut Outflow) {
         // What is more is taken by the next call.
         const PIECES: usize = 16;
-        while !outflow.pieces.is_empty() {
-            let mut slices = [IoSlice::new(&[]); PIECES];
-            let mut count = 0;
-            for (slice, piece) in slices.iter_mut().zip(&outflow.pieces) {
-                *slice = IoSlice::new(piece.bytes());
-                count += 1;
-            }
-            let written = match &slices[..count] {
-                [one] => self.stream.try_write(one),
-                many => self.stream.try_write_vectored(many),
+        while let Some(first) = outflow.pieces.front() {
+            let written = if outflow.pieces.len() == 1 {
+                self.stream.try_write(first.bytes())
+            } else {
+                let mut slices = [IoSlice::new(&[]); PIECES];
+                let mut count = 0;
+                for (slice, piece) in slices.iter_mut().zip(&outflow.pieces) {
+                    *slice = IoSlice::new(piece.bytes());
+                    count += 1;
+                }
+                self.stream.try_write_vectored(&slices[..count])
             };
             match written {
                 Ok(count) => outflow.sent(count),
