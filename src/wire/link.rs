@@ -382,7 +382,17 @@ impl Link {
 
     /// Writes as much as the system takes, past the queue, which is empty.
     pub(super) fn poll_write(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
+        loop {
+            // Tried before it is waited for: mostly there is room, and whoever writes to many connections in one turn would otherwise
+            // be told to wait by the runtime, which counts how often a task asks.
+            match self.stream.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.stream.poll_write_ready(context))?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                written => return Poll::Ready(written),
+            }
+        }
     }
 
     /// Writes as much as the system takes, past the queue, which is empty.

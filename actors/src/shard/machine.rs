@@ -16,12 +16,15 @@ struct Pending {
     log: Arc<EventLog>,
     // How often it has grown since it became pending.
     marks: u64,
+    // Where its sessions are half driven: how often it had grown when that began, and whom to go on with.
+    paused: Option<(u64, u64)>,
 }
 
-/// A log to be driven now, and how often it had grown by then.
+/// A log to be driven now, from which session on, and how often it had grown when the first one was driven.
 #[derive(Debug, Clone)]
 pub(super) struct Due {
     pub(super) log: Arc<EventLog>,
+    pub(super) first: u64,
     marks: u64,
 }
 
@@ -30,20 +33,25 @@ impl Machine {
     pub(super) fn advanced(&mut self, log: &Arc<EventLog>) {
         match self.pending.iter_mut().find(|pending| Arc::ptr_eq(&pending.log, log)) {
             Some(pending) => pending.marks += 1,
-            None => self.pending.push_back(Pending { log: log.clone(), marks: 1 }),
+            None => self.pending.push_back(Pending { log: log.clone(), marks: 1, paused: None }),
         }
     }
 
     /// The log that is due next. It stays pending until [`Machine::driven`] says that it was driven.
     pub(super) fn due(&self) -> Option<Due> {
-        self.pending.front().map(|pending| Due { log: pending.log.clone(), marks: pending.marks })
+        self.pending.front().map(|pending| {
+            let (marks, first) = pending.paused.unwrap_or((pending.marks, 0));
+            Due { log: pending.log.clone(), first, marks }
+        })
     }
 
-    /// A log was driven to the end. If it grew meanwhile it is due again, after the others.
-    pub(super) fn driven(&mut self, due: &Due) {
+    /// A log was driven up to the session `next`, or to the end. In the first case, and where it grew meanwhile, it is due again, after
+    /// the others.
+    pub(super) fn driven(&mut self, due: &Due, next: Option<u64>) {
         let Some(at) = self.pending.iter().position(|pending| Arc::ptr_eq(&pending.log, &due.log)) else { return };
-        let pending = self.pending.remove(at).expect("the position was found just now");
-        if pending.marks != due.marks {
+        let mut pending = self.pending.remove(at).expect("the position was found just now");
+        pending.paused = next.map(|next| (due.marks, next));
+        if pending.paused.is_some() || pending.marks != due.marks {
             self.pending.push_back(pending);
         }
     }
@@ -75,9 +83,9 @@ mod tests {
             machine.advanced(&a);
             machine.advanced(&b);
         }
-        machine.driven(&machine.due().unwrap());
+        machine.driven(&machine.due().unwrap(), None);
         assert_eq!((topic(&machine).as_deref(), machine.len()), (Some("b"), 1));
-        machine.driven(&machine.due().unwrap());
+        machine.driven(&machine.due().unwrap(), None);
         assert_eq!((topic(&machine), machine.len()), (None, 0));
     }
 
@@ -88,9 +96,9 @@ mod tests {
         machine.advanced(&b);
         let due = machine.due().unwrap();
         machine.advanced(&a);
-        machine.driven(&due);
+        machine.driven(&due, None);
         assert_eq!(topic(&machine).as_deref(), Some("b"));
-        machine.driven(&machine.due().unwrap());
+        machine.driven(&machine.due().unwrap(), None);
         assert_eq!(topic(&machine).as_deref(), Some("a"));
     }
 
@@ -100,5 +108,34 @@ mod tests {
         machine.advanced(&a);
         let _broken_off = machine.due();
         assert_eq!(topic(&machine).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_log_with_many_sessions_goes_on_where_it_paused_after_the_others() {
+        let (mut machine, a, b) = (Machine::default(), log("a"), log("b"));
+        machine.advanced(&a);
+        machine.advanced(&b);
+        machine.driven(&machine.due().unwrap(), Some(64));
+        assert_eq!(topic(&machine).as_deref(), Some("b"));
+        machine.driven(&machine.due().unwrap(), None);
+        let due = machine.due().unwrap();
+        assert_eq!((due.log.topic().as_ref(), due.first), ("a", 64));
+        machine.driven(&due, None);
+        assert_eq!(machine.len(), 0);
+    }
+
+    #[test]
+    fn a_log_that_grows_between_its_parts_is_due_again_from_the_first_session() {
+        let (mut machine, a) = (Machine::default(), log("a"));
+        machine.advanced(&a);
+        machine.driven(&machine.due().unwrap(), Some(64));
+        // Those before the 64th have not seen this; those behind it will.
+        machine.advanced(&a);
+        machine.driven(&machine.due().unwrap(), Some(128));
+        assert_eq!(machine.due().unwrap().first, 128);
+        machine.driven(&machine.due().unwrap(), None);
+        assert_eq!(machine.due().unwrap().first, 0);
+        machine.driven(&machine.due().unwrap(), None);
+        assert_eq!(machine.len(), 0);
     }
 }

@@ -1,11 +1,15 @@
 //! Drives the sessions of one worker when logs grow: woken once per batch, whatever the number of sessions.
 //!
+//! Driving a session writes to its socket, so a log with thousands of them is driven in parts, between which the worker looks
+//! at its other connections.
+//!
 //! A session whose own code panics is ended alone, at once, and the others go on in the same turn: a client that found a way
 //! to make its session panic must not take the worker's other sessions down with it, restart by restart. A panic that is
 //! nobody's but the shard's own restarts it; which logs were pending is known to the view, so no session waits for ever.
 
+use std::future::Future as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +19,7 @@ use std::time::Duration;
 use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext as _, Context};
 use portolan_exchange::Worker;
-use portolan_exchange::events::EventLog;
+use portolan_exchange::sessions::Advanced;
 use serde_json::json;
 use tracing::error;
 
@@ -27,10 +31,15 @@ mod machine;
 pub use handle::Shard;
 
 use handle::View;
+use machine::Due;
 
 // How often the admin page's picture of the sessions is made anew, and how many of them it shows.
 const PICTURE: Duration = Duration::from_secs(1);
 const SHOWN: usize = 100;
+
+// Sessions that are driven before the worker looks at its other connections. Each costs a write to the kernel, some microseconds;
+// the look costs one system call.
+const PART: usize = 64;
 
 impl Shard {
     /// Starts to drive the sessions of this worker, on the worker's own thread, from which this is to be called; the actor
@@ -70,13 +79,15 @@ impl Actor for Driver {
 }
 
 impl Driver {
-    /// Lets every session that follows this log read on.
-    fn drive(&self, log: &Arc<EventLog>) {
-        // Each turn of the loop takes one session out of the table, so it ends.
+    /// Lets up to `most` sessions that follow this log read on.
+    fn drive(&self, due: &Due, most: usize) -> Advanced {
+        // Each turn of the loop takes one session out of the table, so it ends. Whoever was driven already has nothing to read.
         loop {
-            let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.worker.sessions.advance(log))) else { return };
-            if !self.mend(&words_of(&*payload)) {
-                resume_unwind(payload);
+            let driving = || self.worker.sessions.advance_from(due.first, most, &due.log);
+            match catch_unwind(AssertUnwindSafe(driving)) {
+                Ok(advanced) => return advanced,
+                Err(payload) if self.mend(&words_of(&*payload)) => {}
+                Err(payload) => resume_unwind(payload),
             }
         }
     }
@@ -116,15 +127,23 @@ impl ActorFuture<Driver> for Driving {
         driver.view.waker.register(context.waker());
         // Not more than there is now: a log that grows all the time must not keep the worker from its connections.
         let now = lock(&driver.view.machine).len();
+        let mut room = PART;
         for _ in 0..now {
             let due = lock(&driver.view.machine).due();
             let Some(due) = due else { break };
-            driver.drive(&due.log);
-            lock(&driver.view.machine).driven(&due);
-            driver.view.driven.fetch_add(1, Ordering::Relaxed);
+            let Advanced { count, next } = driver.drive(&due, room);
+            lock(&driver.view.machine).driven(&due, next);
+            if next.is_none() {
+                driver.view.driven.fetch_add(1, Ordering::Relaxed);
+            }
+            room = room.saturating_sub(count);
+            if room == 0 {
+                break;
+            }
         }
         if lock(&driver.view.machine).len() > 0 {
-            context.waker().wake_by_ref();
+            // Woken behind the next look at the sockets, unlike by the waker itself.
+            let _ = pin!(tokio::task::yield_now()).poll(context);
         }
         Poll::Pending
     }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use bytes::Bytes;
-use portolan_exchange::events::{Bounds, Cursor};
+use portolan_exchange::events::{Bounds, Cursor, EventLog};
 use portolan_exchange::sessions::{Seat, Session};
 use serde_json::Value;
 
@@ -103,6 +103,35 @@ fn sessions_read_what_a_log_has_and_a_burst_wakes_once() {
             .await;
         let state = &control.registry().states()[0]["state"];
         assert_eq!((&state["worker"], &state["sessions"]["first"][0]), (&json!(3), &json!({ "seen": 50 })));
+    });
+}
+
+#[test]
+fn a_log_with_many_sessions_leaves_the_worker_time_for_its_connections() {
+    on_a_worker(async |_, worker, shard| {
+        let (orders, other) = (EventLog::new("orders", Bounds::default()), EventLog::new("other", Bounds::default()));
+        let readers: Vec<_> = (0..5 * PART).map(|_| subscribe(&worker, &shard, &orders)).collect();
+        let (stranger, _seat) = subscribe(&worker, &shard, &other);
+        let seen = || readers.iter().filter(|(reader, _)| reader.seen.get() > 0).count();
+        append(&orders, 0);
+        append(&other, 0);
+        let mut counts = Vec::new();
+        until(&worker, STILL, "the event", || {
+            if counts.last() != Some(&seen()) {
+                counts.push(seen());
+            }
+            // One topic's sessions do not wait for all of another's.
+            assert!(seen() <= 2 * PART || stranger.seen.get() == 1, "{counts:?}");
+            seen() == readers.len()
+        })
+        .await;
+        // The stranger had its part of one turn.
+        assert!(counts.windows(2).all(|two| two[1] - two[0] <= PART) && counts[1] == PART, "{counts:?}");
+        // What comes between two parts is seen by all, too.
+        append(&orders, 1);
+        until(&worker, STILL, "the first part", || readers[0].0.seen.get() == 2).await;
+        append(&orders, 2);
+        until(&worker, STILL, "all", || readers.iter().all(|(reader, _)| reader.seen.get() == 3)).await;
     });
 }
 

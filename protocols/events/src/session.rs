@@ -10,8 +10,10 @@
 //! ```
 //!
 //! A session holds cursors, not queues: it takes events out of the shared log only while its outgoing buffer has room.
-//! What the log has pushed out meanwhile is announced with a `gap`.
+//! What the log has pushed out meanwhile is announced with a `gap`. A session that nothing waits for is sent the bytes that all
+//! sessions share, past its buffer: `ready()`.
 
+mod burst;
 mod feed;
 mod pulse;
 mod queue;
@@ -36,6 +38,7 @@ use feed::{Feed, Taken};
 use pulse::{Due, Hears, Pulse};
 use queue::Queue;
 
+pub use burst::{Burst, Bursts, Ready};
 pub use settings::Settings;
 pub use task::{Standing, Task};
 
@@ -73,6 +76,8 @@ pub struct Machine {
     turn: usize,
     pulse: Pulse,
     out: BytesMut,
+    /// Whether the socket is being given frames that stand in no buffer of the session's.
+    is_passing: bool,
     /// Topics that no subscription reads any more.
     left: VecDeque<Arc<str>>,
     closed_with: Option<CloseCode>,
@@ -102,6 +107,7 @@ impl Machine {
             feeds: Vec::new(),
             turn: 0,
             out: BytesMut::new(),
+            is_passing: false,
             left: VecDeque::new(),
             closed_with: None,
             early: 0,
@@ -266,7 +272,7 @@ impl Machine {
     pub fn fail(&mut self, now: Moment) {
         // A frame may stand half written behind what is whole; which part that is nobody knows any more, so the close frame
         // goes alone where nothing waited, and the connection just ends where something did.
-        if self.phase == Phase::Open && self.out.is_empty() {
+        if self.phase == Phase::Open && self.out.is_empty() && !self.is_passing {
             self.say_close(CloseCode::INTERNAL, "the session failed; reconnect", now);
         } else {
             self.phase = Phase::Over;

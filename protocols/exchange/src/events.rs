@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -115,6 +116,8 @@ pub struct EventLog {
     topic: Arc<str>,
     bounds: Bounds,
     ring: Mutex<Ring>,
+    // The sequence number behind the last event, written under the ring's lock: thousands of sessions ask whether there is more.
+    end: AtomicU64,
     listeners: Mutex<Vec<Weak<dyn Listener>>>,
     begun: Notify,
 }
@@ -162,6 +165,7 @@ impl EventLog {
             topic: topic.into(),
             bounds,
             ring: Mutex::new(Ring::default()),
+            end: AtomicU64::new(0),
             listeners: Mutex::new(Vec::new()),
             begun: Notify::new(),
         })
@@ -172,10 +176,9 @@ impl EventLog {
         &self.topic
     }
 
-    /// A cursor at the live end: it reads what comes from now on.
+    /// A cursor at the live end: it reads what comes from now on. A cursor before it has something to read. Takes no lock.
     pub fn live(&self) -> Cursor {
-        let ring = lock(&self.ring);
-        Cursor(ring.first + ring.events.len() as u64)
+        Cursor(self.end.load(Ordering::Acquire))
     }
 
     /// Reads on from a cursor: at most `events` events, and no more once `bytes` bytes of values were read.
@@ -233,6 +236,7 @@ impl EventLog {
             }
         }
         let after = ring.first + ring.events.len() as u64;
+        self.end.store(after, Ordering::Release);
         usize::try_from(after - before).expect("a batch fits into memory")
     }
 
@@ -269,6 +273,7 @@ impl EventLog {
         let mut ring = lock(&self.ring);
         ring.next_offsets.clear();
         ring.events.push_back(None);
+        self.end.store(ring.first + ring.events.len() as u64, Ordering::Release);
     }
 
     /// Tells whoever listens that there is more to read.

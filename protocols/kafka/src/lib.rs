@@ -5,6 +5,7 @@
 
 mod client;
 pub mod mock;
+mod producer;
 mod publisher;
 mod reader;
 mod trouble;

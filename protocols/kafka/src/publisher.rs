@@ -10,10 +10,12 @@ use portolan_exchange::events::{BrokerError, Placed, Record};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders, Timestamp};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::{BaseRecord, Producer as _};
+use tokio::sync::oneshot;
 
 use crate::Settings;
-use crate::client::{self, Voice, aside};
+use crate::client::{self, aside};
+use crate::producer::{Answer, Producer};
 use crate::trouble::judge;
 
 /// Publishes to one cluster. Its queue is bounded by [`Settings`]; when it is full, publishing fails at once.
@@ -27,7 +29,7 @@ pub(crate) struct Publisher {
 
 #[derive(Default)]
 struct Current {
-    producer: Option<FutureProducer<Voice>>,
+    producer: Option<Arc<Producer>>,
     // Tells producers apart, so that a late failure of an old one does not end its successor.
     generation: u64,
 }
@@ -59,24 +61,22 @@ impl Publisher {
             Err(error) => return Box::pin(future::ready(Err(judge(&error, topic)))),
         };
         let millis = since_epoch(self.clock.wall());
-        let queued = match producer.send_result(outgoing(topic, &record, millis)) {
-            Ok(queued) => queued,
-            Err((error, _)) => {
-                self.settle(&error, generation);
-                return Box::pin(future::ready(Err(judge(&error, topic))));
-            }
-        };
+        let (answer, answered) = oneshot::channel();
+        if let Err((error, _)) = producer.client().send(outgoing(topic, &record, millis, Box::new(answer))) {
+            self.settle(&error, generation);
+            return Box::pin(future::ready(Err(judge(&error, topic))));
+        }
         let publisher = self.clone();
         let topic = topic.to_owned();
         Box::pin(async move {
-            match queued.await {
-                Ok(Ok(delivery)) => Ok(Placed {
-                    partition: delivery.partition,
-                    offset: delivery.offset,
+            match answered.await {
+                Ok(Ok((partition, offset))) => Ok(Placed {
+                    partition,
+                    offset,
                     // Not what the answer says: only topics that stamp records themselves have the broker fill it.
                     timestamp: client::time(Timestamp::CreateTime(millis)),
                 }),
-                Ok(Err((error, _))) => {
+                Ok(Err(error)) => {
                     publisher.settle(&error, generation);
                     Err(judge(&error, &topic))
                 }
@@ -85,12 +85,12 @@ impl Publisher {
         })
     }
 
-    fn producer(&self) -> Result<(FutureProducer<Voice>, u64), KafkaError> {
+    fn producer(&self) -> Result<(Arc<Producer>, u64), KafkaError> {
         let mut current = self.current();
         if let Some(producer) = &current.producer {
             return Ok((producer.clone(), current.generation));
         }
-        let producer: FutureProducer<Voice> = self.config.create_with_context(Voice)?;
+        let producer = Arc::new(Producer::start(&self.config)?);
         current.generation += 1;
         current.producer = Some(producer.clone());
         Ok((producer, current.generation))
@@ -121,7 +121,7 @@ impl Drop for Publisher {
         let delivery = self.delivery;
         aside("kafka-close", move || {
             // Dropping a producer throws away what is queued. Nobody waits for these records any more, but somebody sent them.
-            let _ = producer.flush(delivery);
+            let _ = producer.client().flush(delivery);
             drop(producer);
         });
     }
@@ -132,8 +132,8 @@ fn since_epoch(wall: SystemTime) -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn outgoing<'a>(topic: &'a str, record: &'a Record, millis: i64) -> FutureRecord<'a, [u8], [u8]> {
-    let mut outgoing = FutureRecord::to(topic).payload(&record.value[..]);
+fn outgoing<'a>(topic: &'a str, record: &'a Record, millis: i64, answer: Answer) -> BaseRecord<'a, [u8], [u8], Answer> {
+    let mut outgoing = BaseRecord::with_opaque_to(topic, answer).payload(&record.value[..]);
     outgoing.key = record.key.as_deref();
     outgoing.partition = record.partition;
     outgoing.timestamp = Some(millis);

@@ -1,8 +1,9 @@
 //! Moves a session's bytes: one future per connection that reads, runs the tasks, takes events from the logs and writes all that
 //! is ready in one write.
 //!
-//! Two wake it: its own socket, timers and tasks, and its worker's shard, which lets the session take events when a log has
-//! grown. Dropping it cancels the tasks and leaves the table of sessions.
+//! Its own socket, timers and tasks wake it. When a log has grown its worker's shard calls the session, which writes what all
+//! sessions share straight to its socket, and wakes this future only where something is left to do. Dropping it cancels the
+//! tasks and leaves the table of sessions.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -29,12 +30,14 @@ use tokio::io::ReadBuf;
 use super::Operations;
 use crate::contract::{Channel, Contract};
 use crate::outbound::placed;
-use crate::session::{Machine, Task};
+use crate::session::{Bursts, Machine, Ready, Task};
 
 /// Read at a time; on the stack, so that an idle session holds no buffer.
 const READ: usize = 8 * 1024;
 /// Turns of reading, running and writing before others on the worker have theirs.
 const TURNS: usize = 16;
+/// Bursts that the shard lets a session write before others have their turn; it goes on by itself then.
+const BURSTS: usize = 2;
 
 /// What a session needs from around it.
 pub(super) struct Context {
@@ -47,7 +50,6 @@ pub(super) struct Context {
 
 /// A session on its connection.
 pub(super) struct Drive {
-    stream: ByteStream,
     context: Context,
     seated: Rc<Seated>,
     seat: Seat,
@@ -62,6 +64,9 @@ pub(super) struct Drive {
 /// What the shard and the connection share.
 struct Seated {
     machine: RefCell<Machine>,
+    stream: RefCell<ByteStream>,
+    counters: Rc<Counters>,
+    bursts: Rc<Bursts>,
     worker: Rc<Worker>,
     waker: RefCell<Option<Waker>>,
     panicked: Cell<bool>,
@@ -81,10 +86,24 @@ enum Found {
     Channel(Arc<Channel>),
 }
 
+/// Whether the session's own future has something to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    Something,
+}
+
 impl Session for Seated {
-    fn advance(&self, _: &Arc<EventLog>) {
-        self.machine.borrow_mut().fill();
-        self.wake();
+    fn advance(&self, log: &Arc<EventLog>) {
+        let mut machine = self.machine.borrow_mut();
+        if machine.is_blocked() {
+            // Its socket wakes it, not every event that it cannot take.
+            machine.fill();
+        } else if self.pass_on(&mut machine, log) == Left::Something {
+            machine.fill();
+            drop(machine);
+            self.wake();
+        }
     }
 
     fn fail(&self) {
@@ -103,6 +122,44 @@ impl Session for Seated {
 }
 
 impl Seated {
+    /// Writes what is ready in the log, from the frames that sessions share to the socket. What that does not take at once
+    /// is kept, and left to the session's own future.
+    fn pass_on(&self, machine: &mut Machine, log: &Arc<EventLog>) -> Left {
+        let waker = self.waker.borrow();
+        let Some(waker) = waker.as_ref() else { return Left::Something };
+        // Its own: whatever the socket says later is for the session's future.
+        let mut cx = TaskContext::from_waker(waker);
+        for _ in 0..BURSTS {
+            let burst = match machine.ready(log, &self.bursts) {
+                Ready::Nothing => return Left::Nothing,
+                Ready::Aside => return Left::Something,
+                Ready::Burst(burst) => burst,
+            };
+            let count = self.write(&mut cx, burst.frames());
+            machine.passed(&burst, count.unwrap_or(0), self.worker.clock.now());
+            if count.is_none() {
+                machine.peer_gone();
+            }
+            if count != Some(burst.frames().len()) {
+                return Left::Something;
+            }
+        }
+        Left::Something
+    }
+
+    /// Writes once: how many bytes the socket took, none of them where it takes none now; `None` when it never will again.
+    fn write(&self, cx: &mut TaskContext<'_>, bytes: &[u8]) -> Option<usize> {
+        let mut stream = self.stream.borrow_mut();
+        let count = match stream.as_mut().poll_write(cx, bytes) {
+            Poll::Ready(Ok(0) | Err(_)) => return None,
+            Poll::Ready(Ok(count)) => count,
+            Poll::Pending => return Some(0),
+        };
+        self.counters.sent.set(self.counters.sent.get() + count as u64);
+        let flushed = stream.as_mut().poll_flush(cx);
+        (!matches!(flushed, Poll::Ready(Err(_)))).then_some(count)
+    }
+
     fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
@@ -114,21 +171,15 @@ impl Drive {
     pub(super) fn new(stream: ByteStream, machine: Machine, context: Context) -> Self {
         let seated = Rc::new(Seated {
             machine: RefCell::new(machine),
+            stream: RefCell::new(stream),
+            counters: context.counters.clone(),
+            bursts: context.worker.local(Bursts::default),
             worker: context.worker.clone(),
             waker: RefCell::new(None),
             panicked: Cell::new(false),
         });
         let seat = context.worker.sessions.enter(seated.clone());
-        Self {
-            stream,
-            context,
-            seated,
-            seat,
-            running: FuturesUnordered::new(),
-            rest: Vec::new(),
-            timer: None,
-            shut: false,
-        }
+        Self { context, seated, seat, running: FuturesUnordered::new(), rest: Vec::new(), timer: None, shut: false }
     }
 
     fn now(&self) -> Moment {
@@ -193,12 +244,12 @@ impl Drive {
         }
         let mut space = [const { MaybeUninit::<u8>::uninit() }; READ];
         let mut buffer = ReadBuf::uninit(&mut space);
-        let polled = self.stream.as_mut().poll_read(cx, &mut buffer);
+        let polled = self.seated.stream.borrow_mut().as_mut().poll_read(cx, &mut buffer);
         let mut machine = self.seated.machine.borrow_mut();
         match polled {
             Poll::Pending => false,
             Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                let received = &self.context.counters.received;
+                let received = &self.seated.counters.received;
                 received.set(received.get() + buffer.filled().len() as u64);
                 let mut input = buffer.filled();
                 machine.receive(&mut input, now);
@@ -264,22 +315,15 @@ impl Drive {
         let now = self.context.worker.clock.now();
         let mut machine = self.seated.machine.borrow_mut();
         while !machine.outgoing().is_empty() && !machine.is_over() {
-            match self.stream.as_mut().poll_write(cx, machine.outgoing()) {
-                Poll::Ready(Ok(0) | Err(_)) => machine.peer_gone(),
-                Poll::Ready(Ok(count)) => {
-                    let sent = &self.context.counters.sent;
-                    sent.set(sent.get() + count as u64);
-                    machine.sent(count, now);
-                }
-                Poll::Pending => {
+            match self.seated.write(cx, machine.outgoing()) {
+                None => machine.peer_gone(),
+                Some(0) => {
                     machine.blocked(now);
                     return moved;
                 }
+                Some(count) => machine.sent(count, now),
             }
             moved = true;
-        }
-        if moved && let Poll::Ready(Err(_)) = self.stream.as_mut().poll_flush(cx) {
-            machine.peer_gone();
         }
         moved
     }
@@ -292,7 +336,7 @@ impl Drive {
         };
         if (said || over) && !self.shut {
             // Pending or not: the system sends what it has, and nobody writes any more.
-            self.shut = self.stream.as_mut().poll_shutdown(cx).is_ready();
+            self.shut = self.seated.stream.borrow_mut().as_mut().poll_shutdown(cx).is_ready();
         }
         over
     }
@@ -333,7 +377,10 @@ impl Future for Drive {
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let this = self.get_mut();
-        this.seated.waker.replace(Some(cx.waker().clone()));
+        match &mut *this.seated.waker.borrow_mut() {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
         match catch_unwind(AssertUnwindSafe(|| this.step(cx))) {
             Ok(poll) => poll,
             // The first panic is told to the client; a second one would only repeat itself.

@@ -25,16 +25,16 @@ pub(super) struct Feed {
     pub(super) ch: u32,
     pub(super) channel: Arc<Channel>,
     pub(super) log: Arc<EventLog>,
-    cursor: Cursor,
+    pub(super) cursor: Cursor,
     /// How every `message` frame begins, up to the first member of the event.
-    lead: Bytes,
+    pub(super) lead: Bytes,
     /// Read from the log, and not yet sent for want of room; at most [`TURN`].
     ahead: VecDeque<Arc<Event>>,
     /// What is missing before the next event.
     missing: Option<Gap>,
     /// Where the last event sent stands.
-    last: Option<(i32, i64)>,
-    delivered: u64,
+    pub(super) last: Option<(i32, i64)>,
+    pub(super) delivered: u64,
 }
 
 /// What came of a turn.
@@ -71,16 +71,15 @@ impl Feed {
 
     /// Appends up to one turn of events, one frame each: the bytes of a frame are the same in every session.
     pub(super) fn take(&mut self, out: &mut BytesMut) -> Taken {
-        if self.ahead.is_empty() {
+        if self.ahead.is_empty() && self.cursor < self.log.live() {
             let batch = self.log.read(&mut self.cursor, TURN, OUT_TARGET.saturating_sub(out.len()).max(1));
             self.missing = both(self.missing, batch.gap);
             self.ahead.extend(batch.events);
         }
         let mut taken = Taken::Nothing;
         while let Some(event) = self.ahead.front() {
-            let object = event.encoded(View::Native, event::encode);
             let gap_room = if self.missing.is_some() { GAP_ROOM } else { 0 };
-            let need = HEADER_MAX + self.lead.len() + object.len() + TAIL.len() + gap_room;
+            let need = self.room_of(event) + gap_room;
             if !out.is_empty() && out.len() + need > OUT_MAX {
                 return Taken::NoRoom;
             }
@@ -88,19 +87,38 @@ impl Feed {
             if let Some(gap) = self.missing.take() {
                 Answer::gap(self.ch, self.last, at, gap).put(out);
             }
-            // The object's own brace is the last byte of the lead.
-            let object = &object[1..];
-            out.reserve(need);
-            put_header(out, Opcode::Text, self.lead.len() + object.len() + TAIL.len());
-            out.put_slice(&self.lead);
-            out.put_slice(object);
-            out.put_slice(TAIL);
+            self.put(event, out);
             self.last = Some(at);
             self.delivered += 1;
             self.ahead.pop_front();
             taken = Taken::Some;
         }
         taken
+    }
+
+    /// Appends the frame of an event.
+    pub(super) fn put(&self, event: &Event, out: &mut BytesMut) {
+        // The object's own brace is the last byte of the lead.
+        let object = &event.encoded(View::Native, event::encode)[1..];
+        out.reserve(self.room_of(event));
+        put_header(out, Opcode::Text, self.lead.len() + object.len() + TAIL.len());
+        out.put_slice(&self.lead);
+        out.put_slice(object);
+        out.put_slice(TAIL);
+    }
+
+    fn room_of(&self, event: &Event) -> usize {
+        HEADER_MAX + self.lead.len() + event.encoded(View::Native, event::encode).len() + TAIL.len()
+    }
+
+    /// Whether there is something to be sent, in a log that ends at `end`.
+    pub(super) fn has_more(&self, end: Cursor) -> bool {
+        self.cursor < end || self.is_behind()
+    }
+
+    /// Whether something stands between the log and what is sent next.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.ahead.is_empty() || self.missing.is_some()
     }
 
     pub(super) fn state(&self) -> serde_json::Value {

@@ -14,6 +14,8 @@ enum Step {
     Append(usize, Vec<usize>),
     /// The shard lets the session take what is ready.
     Fill,
+    /// The shard lets the session write what is ready in a log, and the socket takes so many bytes.
+    Pass(usize, usize),
     /// The client takes so many bytes.
     Take(usize),
 }
@@ -22,7 +24,8 @@ fn step() -> impl Strategy<Value = Step> {
     let size = prop_oneof![6 => 1_usize..2_000, 2 => 2_000_usize..60_000, 1 => Just(300_000_usize)];
     prop_oneof![
         3 => (0_usize..2, prop::collection::vec(size, 1..12)).prop_map(|(log, sizes)| Step::Append(log, sizes)),
-        2 => Just(Step::Fill),
+        1 => Just(Step::Fill),
+        3 => (0_usize..2, prop_oneof![Just(usize::MAX), 0_usize..20_000]).prop_map(|(log, taken)| Step::Pass(log, taken)),
         2 => (1_usize..120_000).prop_map(Step::Take),
     ]
 }
@@ -74,7 +77,7 @@ proptest! {
         client.take(usize::MAX);
         let numbers = [client.subscribe("c", &logs[0]), client.subscribe("b", &logs[1])];
         let mut models = [Model::default(), Model::default()];
-        let mut heard = Vec::new();
+        let (mut heard, bursts) = (Vec::new(), Bursts::default());
         for step in steps {
             match step {
                 Step::Append(which, sizes) => {
@@ -91,6 +94,11 @@ proptest! {
                     client.machine.fill();
                     let waiting = client.machine.outgoing().len();
                     // An event larger than the bound goes alone.
+                    prop_assert!(waiting <= OUT_MAX.max(300_200 + GAP), "{waiting} bytes wait");
+                }
+                Step::Pass(which, taken) => {
+                    heard.extend(client.pass(&logs[which], &bursts, taken));
+                    let waiting = client.machine.outgoing().len();
                     prop_assert!(waiting <= OUT_MAX.max(300_200 + GAP), "{waiting} bytes wait");
                 }
                 Step::Take(count) => heard.extend(client.take(count)),

@@ -76,6 +76,10 @@ impl Pulse {
         self.blocked.get_or_insert(now);
     }
 
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.is_some()
+    }
+
     /// Its `connect` came: how long it is looked at is bounded by the deadline of its exchange.
     pub(super) fn connecting(&mut self) {
         self.connect_by = None;

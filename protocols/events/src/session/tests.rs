@@ -52,7 +52,11 @@ impl Client {
     pub(super) fn take(&mut self, count: usize) -> Vec<Value> {
         let bytes = self.machine.outgoing()[..count.min(self.machine.outgoing().len())].to_vec();
         self.machine.sent(bytes.len(), self.now);
-        let (mut input, mut all) = (bytes.as_slice(), Vec::new());
+        self.read(&bytes)
+    }
+
+    fn read(&mut self, mut input: &[u8]) -> Vec<Value> {
+        let mut all = Vec::new();
         while let Some(message) = self.reader.decode(&mut input).expect("the session sends well-formed frames") {
             all.push(match message {
                 Message::Text(text) => serde_json::from_slice(&text).expect("the session sends JSON"),
@@ -63,6 +67,26 @@ impl Client {
             });
         }
         all
+    }
+
+    /// What the shard does: gives the socket what is ready in the log, past the buffer where nothing waits in it. Of each burst the socket
+    /// takes up to `room` bytes. Gives the frames that became whole.
+    pub(super) fn pass(&mut self, log: &Arc<EventLog>, bursts: &Bursts, room: usize) -> Vec<Value> {
+        let mut all = Vec::new();
+        loop {
+            match self.machine.ready(log, bursts) {
+                Ready::Nothing => return all,
+                Ready::Aside => {
+                    self.machine.fill();
+                    return all;
+                }
+                Ready::Burst(burst) => {
+                    let count = burst.frames().len().min(room);
+                    self.machine.passed(&burst, count, self.now);
+                    all.extend(self.read(&burst.frames()[..count]));
+                }
+            }
+        }
     }
 
     fn heard(&mut self) -> Vec<Value> {
@@ -138,6 +162,99 @@ fn the_frames_of_a_channel_are_the_same_bytes_in_every_session() {
     other.machine.fill();
     assert!(!one.machine.outgoing().is_empty());
     assert_eq!(one.machine.outgoing(), other.machine.outgoing());
+}
+
+#[test]
+fn a_burst_is_made_once_and_sent_at_once_to_all_who_stand_at_its_beginning() {
+    let (log, bursts) = (log(), Bursts::default());
+    let mut clients: Vec<_> = (0..3).map(|_| Client::connected()).collect();
+    clients.iter_mut().for_each(|client| assert_eq!(client.subscribe("a", &log), 1));
+    log.append((0..5).map(|offset| record(0, offset, "1".into())).collect());
+    let burst_of = |client: &mut Client| match client.machine.ready(&log, &bursts) {
+        Ready::Burst(burst) => burst,
+        other => panic!("{other:?}"),
+    };
+    let first = burst_of(&mut clients[0]);
+    let second = burst_of(&mut clients[1]);
+    assert!(std::rc::Rc::ptr_eq(&first, &second));
+    // Written frame by frame into a buffer it would be the same bytes.
+    clients[2].machine.fill();
+    assert_eq!(clients[2].machine.outgoing(), first.frames());
+    assert_eq!(clients[0].read(first.frames()).len(), 5);
+    // Who stood there later gets what came meanwhile as well.
+    let mut late = Client::connected();
+    let tasks = late.say(&json!({ "type": "subscribe", "channel": "a" }));
+    let [Task::Subscribe { number, channel }] = tasks.as_slice() else { panic!("{tasks:?}") };
+    late.machine.subscribed(*number, channel, log.clone(), log.live());
+    late.heard();
+    log.append(vec![record(0, 5, "1".into())]);
+    let now = clients[0].now;
+    clients[0].machine.passed(&first, first.frames().len(), now);
+    let (one, other) = (burst_of(&mut clients[0]), burst_of(&mut late));
+    assert!(std::rc::Rc::ptr_eq(&one, &other));
+    let state = clients[0].machine.state()["subscriptions"][0].clone();
+    assert_eq!(state, json!({ "ch": 1, "channel": "a", "lag": 0, "delivered": 6 }));
+}
+
+#[test]
+fn a_burst_that_ended_where_the_log_did_is_made_anew_when_that_grew() {
+    let (mut one, mut other, log, bursts) = (Client::connected(), Client::connected(), log(), Bursts::default());
+    one.subscribe("a", &log);
+    other.subscribe("a", &log);
+    log.append(vec![record(0, 0, "1".into())]);
+    assert_eq!(one.pass(&log, &bursts, usize::MAX).len(), 1);
+    log.append(vec![record(0, 1, "1".into())]);
+    assert_eq!(other.pass(&log, &bursts, usize::MAX).len(), 2);
+    assert_eq!(one.pass(&log, &bursts, usize::MAX).len(), 1);
+}
+
+#[test]
+fn channels_that_call_an_events_name_otherwise_share_no_burst() {
+    let (mut one, mut other, log, bursts) = (Client::connected(), Client::connected(), log(), Bursts::default());
+    one.subscribe("a", &log);
+    other.subscribe("b", &log);
+    log.append(vec![record(0, 0, "1".into())]);
+    let event = |ch: u32, named: Value| {
+        let mut event = json!({ "pos": "0:0", "ts": 0, "key": "k", "data": 1 });
+        if !named.is_null() {
+            event["name"] = named;
+        }
+        vec![json!({ "type": "message", "ch": ch, "events": [event] })]
+    };
+    assert_eq!(one.pass(&log, &bursts, usize::MAX), event(1, json!("made")));
+    assert_eq!(other.pass(&log, &bursts, usize::MAX), event(2, Value::Null));
+}
+
+#[test]
+fn what_a_socket_did_not_take_of_a_burst_goes_before_everything_later() {
+    let (mut client, log, bursts) = (Client::connected(), log(), Bursts::default());
+    client.subscribe("a", &log);
+    log.append((0..3).map(|offset| record(0, offset, "1".into())).collect());
+    // Cut in the middle of a frame.
+    assert_eq!(client.pass(&log, &bursts, 100).len(), 1);
+    assert!(!client.machine.outgoing().is_empty());
+    log.append(vec![record(0, 3, "1".into())]);
+    assert_eq!(client.pass(&log, &bursts, usize::MAX), [] as [Value; 0]);
+    client.say(&json!({ "type": "ping", "id": 8 }));
+    let heard = client.heard();
+    let said: Vec<_> = heard.iter().map(|frame| frame["events"][0]["pos"].as_str().unwrap_or("pong")).collect();
+    assert_eq!(said, ["0:1", "0:2", "0:3", "pong"]);
+}
+
+#[test]
+fn a_session_that_closes_or_fails_is_sent_nothing_behind_it() {
+    let (mut client, log, bursts) = (Client::connected(), log(), Bursts::default());
+    client.subscribe("a", &log);
+    log.append(vec![record(0, 0, "1".into())]);
+    // Its code panicked while the socket was given a burst: nobody knows how much of it is out.
+    assert!(matches!(client.machine.ready(&log, &bursts), Ready::Burst(_)));
+    client.machine.fail(client.now);
+    assert!(client.machine.is_over() && client.machine.outgoing().is_empty());
+    let mut closing = Client::connected();
+    closing.subscribe("a", &log);
+    log.append(vec![record(0, 1, "1".into())]);
+    closing.machine.close(CloseCode::AWAY, "bye", closing.now);
+    assert!(matches!(closing.machine.ready(&log, &bursts), Ready::Nothing));
 }
 
 #[test]
