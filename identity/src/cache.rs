@@ -1,4 +1,4 @@
-//! Remembers what was verified, so that a token costs a look-up the second time.
+//! Remembers what was verified, so that a token or a key costs a look-up the second time.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,7 +21,8 @@ pub struct Bounds {
 ///
 /// A token is found by all of it: a slot is chosen by a hash of its end, which is the signature's and so as good as random,
 /// under a key that is drawn anew in each process; then the whole token is compared, in a time that does not tell how much of
-/// it was right. Only what was verified is put in, so nobody can fill a slot but by a signature.
+/// it was right. Only what was verified is put in, so nobody can fill a slot but by a signature. Keys that people are known by
+/// are remembered just so; those whose ends are the same take turns in a slot.
 ///
 /// The bound is kept by two halves: a token that is put in or found goes to the young half, and when that is full the old one
 /// is forgotten and they change places. So what is used stays, without a list to keep in order.
@@ -39,14 +40,21 @@ struct Half<V> {
 
 struct Entry<V> {
     token: Box<[u8]>,
-    expires: SystemTime,
+    // Nothing where it has no end of its own.
+    expires: Option<SystemTime>,
     value: V,
+}
+
+impl<V> Entry<V> {
+    fn has_expired(&self, now: SystemTime) -> bool {
+        self.expires.is_some_and(|end| end <= now)
+    }
 }
 
 /// What an entry takes besides its token: itself, its place in the table, and what its value holds, which is small.
 const OVERHEAD: usize = 256;
 
-/// The bytes of the end of a token that choose its slot: 96 bits of a signature.
+/// The bytes of the end of a token that choose its slot: 96 bits of a signature, and the whole of many a key.
 const END: usize = 16;
 
 /// The bytes that a token of this length counts for.
@@ -68,7 +76,7 @@ impl<V: Clone> Cache<V> {
             if !same(&entry.token, token) {
                 return None;
             }
-            if entry.expires > now {
+            if !entry.has_expired(now) {
                 return Some(entry.value.clone());
             }
             self.young.take(slot);
@@ -79,7 +87,7 @@ impl<V: Clone> Cache<V> {
             return None;
         }
         let entry = self.old.take(slot)?;
-        if entry.expires <= now {
+        if entry.has_expired(now) {
             return None;
         }
         let value = entry.value.clone();
@@ -87,11 +95,11 @@ impl<V: Clone> Cache<V> {
         Some(value)
     }
 
-    /// Remembers what a token means, up to its end. One that is larger than half of the bound is not kept.
-    pub fn insert(&mut self, token: &[u8], expires: SystemTime, value: V) {
+    /// Remembers what a token means, up to its end where it has one. One that is larger than half of the bound is not kept.
+    pub fn insert(&mut self, token: &[u8], expires: impl Into<Option<SystemTime>>, value: V) {
         let slot = self.slot(token);
         self.old.take(slot);
-        self.put(slot, Entry { token: token.into(), expires, value });
+        self.put(slot, Entry { token: token.into(), expires: expires.into(), value });
     }
 
     /// How many tokens it holds.
@@ -127,7 +135,9 @@ impl<V: Clone> Cache<V> {
     }
 
     fn slot(&self, token: &[u8]) -> u64 {
-        self.chance.hash_one(&token[token.len().saturating_sub(END)..])
+        let mut hasher = self.chance.build_hasher();
+        hasher.write(&token[token.len().saturating_sub(END)..]);
+        hasher.finish()
     }
 }
 
@@ -202,6 +212,13 @@ mod tests {
         assert_eq!(cache.get(&token(1), at(100)), None);
         assert!(cache.is_empty());
         assert_eq!(cache.bytes(), 0);
+    }
+
+    #[test]
+    fn what_has_no_end_is_found_at_any_time() {
+        let mut cache = cache(10, 1 << 20);
+        cache.insert(b"key", None, 1);
+        assert_eq!(cache.get(b"key", at(u32::MAX.into())), Some(1));
     }
 
     #[test]
