@@ -12,8 +12,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use line::Line;
-use line::Second;
+pub(crate) use line::member;
+pub use line::{Line, Member};
+use line::{ROOM, Second};
 use writer::Queue;
 pub use writer::{Counts, Writer};
 
@@ -91,7 +92,7 @@ impl Inner {
             return;
         }
         // The next lines are about as many.
-        let bytes = std::mem::replace(buffer, Vec::with_capacity(buffer.len().min(BUFFER)));
+        let bytes = std::mem::replace(buffer, Vec::with_capacity(buffer.len().min(BUFFER) + ROOM));
         self.queue.take(bytes, count);
     }
 }
@@ -115,7 +116,7 @@ mod tests {
         let log = Opener(Some(queue.clone())).open();
         // Three fill the queue, of which nobody takes anything yet.
         for number in 0..5 {
-            log.write(|line| line.number("n", number));
+            log.write(|line| line.number(member!("n"), number));
         }
         log.hand_over();
         let counts = Counts::of(&queue);
