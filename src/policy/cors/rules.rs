@@ -15,6 +15,9 @@ pub struct Rules {
     headers: Option<Box<str>>,
     exposed: Option<Box<str>>,
     max_age: Box<str>,
+    /// What answers carry, ready to be laid behind other fields: those to pages of each exact origin, in their order; where every
+    /// page is let in, the one that all get.
+    ready: Box<[Fields]>,
 }
 
 struct Origins {
@@ -32,6 +35,9 @@ pub enum Asked {
     Request,
 }
 
+/// Whose pages are let in where all are.
+const EVERYBODY: &[u8] = b"*";
+
 /// The fields of an answer that only these rules write.
 const OURS: &[u8] = b"access-control-";
 
@@ -47,14 +53,25 @@ impl Rules {
             Some(names) => Some(joined(names)).filter(|names| !names.is_empty()),
             None => Some("*".into()),
         };
-        Self {
+        let mut rules = Self {
             origins: settings.origins.as_deref().map(Origins::of),
             credentials: settings.credentials,
             methods: settings.methods.as_deref().map(joined),
             headers: settings.headers.as_deref().map(joined),
             exposed,
             max_age: settings.max_age.as_secs().to_string().into(),
-        }
+            ready: Box::default(),
+        };
+        let ready = |origin: &[u8]| {
+            let mut fields = Fields::new();
+            rules.answer_to(Some(origin), &mut fields);
+            fields
+        };
+        rules.ready = match &rules.origins {
+            None => [ready(EVERYBODY)].into(),
+            Some(origins) => origins.exact.iter().map(|origin| ready(origin.as_bytes())).collect(),
+        };
+        rules
     }
 
     /// Adds what the answer to a request carries, whether or not its origin is let in, and says what was asked: a preflight
@@ -71,14 +88,24 @@ impl Rules {
     }
 
     fn answer(&self, request: &Request, fields: &mut Fields) {
+        let Some(origins) = &self.origins else { return fields.append(&self.ready[0]) };
+        let origin = origin(request);
+        match origin.and_then(|origin| origins.exact(origin)) {
+            Some(at) => fields.append(&self.ready[at]),
+            None => self.answer_to(origin.filter(|origin| origins.fits(origin)), fields),
+        }
+    }
+
+    /// Adds what an answer carries to the page that is let in, or to one that is not.
+    fn answer_to(&self, allowed: Option<&[u8]>, fields: &mut Fields) {
         // Where all get the same answer it is the same without an origin, too, and no cache need tell them apart
         // (Fetch standard, "CORS protocol and HTTP caches").
         if self.origins.is_some() {
             fields.push(b"vary", b"Origin");
         }
-        if self.let_in(request, fields)
-            && let Some(exposed) = &self.exposed
-        {
+        let Some(allowed) = allowed else { return };
+        self.let_in(allowed, fields);
+        if let Some(exposed) = &self.exposed {
             fields.push(b"access-control-expose-headers", exposed.as_bytes());
         }
     }
@@ -86,9 +113,12 @@ impl Rules {
     /// The browser judges by it whether the request itself may follow.
     fn preflight(&self, request: &Request, fields: &mut Fields) {
         fields.push(b"vary", if self.origins.is_some() { ORIGIN_AND_ASKED } else { ASKED });
-        if !self.let_in(request, fields) {
-            return;
-        }
+        let allowed = match &self.origins {
+            None => Some(EVERYBODY),
+            Some(origins) => origin(request).filter(|origin| origins.exact(origin).is_some() || origins.fits(origin)),
+        };
+        let Some(allowed) = allowed else { return };
+        self.let_in(allowed, fields);
         let method = request.fields.get("access-control-request-method").unwrap_or_default();
         let methods = self.methods.as_deref().map_or(method, str::as_bytes);
         if !methods.is_empty() {
@@ -104,18 +134,12 @@ impl Rules {
         fields.push(b"access-control-max-age", self.max_age.as_bytes());
     }
 
-    /// Adds what lets the page in; whether it is.
-    fn let_in(&self, request: &Request, fields: &mut Fields) -> bool {
-        let allowed = match &self.origins {
-            None => Some(&b"*"[..]),
-            Some(origins) => origin(request).filter(|origin| origins.know(origin)),
-        };
-        let Some(allowed) = allowed else { return false };
+    /// Adds what lets the page in.
+    fn let_in(&self, allowed: &[u8], fields: &mut Fields) {
         fields.push(b"access-control-allow-origin", allowed);
         if self.credentials {
             fields.push(b"access-control-allow-credentials", b"true");
         }
-        true
     }
 }
 
@@ -131,9 +155,14 @@ impl Origins {
         Self { exact: known.into(), patterns }
     }
 
-    fn know(&self, sent: &[u8]) -> bool {
-        let exact = self.exact.binary_search_by(|known| known.as_bytes().cmp(sent)).is_ok();
-        exact || self.patterns.iter().any(|pattern| pattern.is(sent))
+    /// Where it stands among the exact ones.
+    fn exact(&self, sent: &[u8]) -> Option<usize> {
+        self.exact.binary_search_by(|known| known.as_bytes().cmp(sent)).ok()
+    }
+
+    /// Whether it is of one of the patterns.
+    fn fits(&self, sent: &[u8]) -> bool {
+        self.patterns.iter().any(|pattern| pattern.is(sent))
     }
 }
 
