@@ -92,7 +92,9 @@ impl Inner {
             return;
         }
         // The next lines are about as many.
-        let bytes = std::mem::replace(buffer, Vec::with_capacity(buffer.len().min(BUFFER) + ROOM));
+        // Room for twice as much: growing copies all that is there.
+        let room = (2 * buffer.len()).min(BUFFER) + ROOM;
+        let bytes = std::mem::replace(buffer, Vec::with_capacity(room));
         self.queue.take(bytes, count);
     }
 }

@@ -57,8 +57,8 @@ impl KeySource {
             Shown::Several => return Finding::Several,
             Shown::Key(key) => key,
         };
-        let (consumers, now) = (self.consumers.load(), worker.clock.wall());
-        let remembered = self.known(worker, &consumers, |keys| keys.get(&key, now)).flatten();
+        let consumers = self.consumers.load();
+        let remembered = self.known(worker, &consumers, |keys| keys.get(&key, || worker.clock.wall())).flatten();
         if let Some(identity) = remembered {
             return Finding::Known(identity);
         }
@@ -66,7 +66,7 @@ impl KeySource {
         let hash: &[u8; 32] = hash.as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes");
         match consumers.identity(hash, self.mark.name()) {
             None => Finding::Foreign(Refused::of(FaultKind::CredentialsInvalid, "the key is not known")),
-            Some(identity) if identity.is_expired(now) => {
+            Some(identity) if identity.is_expired(worker.clock.wall()) => {
                 Finding::Refused(Refused::of(FaultKind::CredentialsExpired, "the key has expired"))
             }
             Some(identity) => {

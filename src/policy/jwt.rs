@@ -219,7 +219,7 @@ impl TokenSource {
 
     fn remembered(&self, worker: &Worker, token: &[u8], now: SystemTime) -> Option<Verdict> {
         self.held(worker, |held| {
-            let verdict = held.cache.get(token, now);
+            let verdict = held.cache.get(token, || now);
             held.cells.add(if verdict.is_some() { Event::Remembered } else { Event::Looked });
             verdict
         })?
