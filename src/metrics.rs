@@ -77,9 +77,12 @@ pub struct WorkerMetrics {
     // A route's cells are looked up in this map of the worker's own; the shared one is touched once per route.
     known: RefCell<HashMap<Arc<str>, Arc<RouteCells>>>,
     // Routes asked for lately, each in a place that its name's address says: most requests go to few routes.
-    recent: RefCell<[Option<(Arc<str>, Arc<RouteCells>)>; RECENT]>,
+    recent: RefCell<[Option<Named>; RECENT]>,
     nowhere: Arc<str>,
 }
+
+/// A route's cells, with the name they were asked for by.
+type Named = (Arc<str>, Arc<RouteCells>);
 
 /// A power of two.
 const RECENT: usize = 16;
