@@ -170,11 +170,12 @@ impl Default for Known {
 }
 
 /// The one there is, as a key.
-fn only<'e, T>(mut values: impl Iterator<Item = T>, key: impl FnOnce(T) -> Cow<'e, [u8]>) -> Shown<'e> {
-    match (values.next(), values.next()) {
+fn only<'e, T>(values: impl Iterator<Item = T>, key: impl FnOnce(T) -> Cow<'e, [u8]>) -> Shown<'e> {
+    // One loop over all fields, where asking for one value after the other is a call for each.
+    match values.fold((None, 0), |(first, count), value| (first.or(Some(value)), count + 1)) {
         (None, _) => Shown::Nothing,
-        (Some(value), None) => Shown::Key(key(value)),
-        (Some(_), Some(_)) => Shown::Several,
+        (Some(value), 1) => Shown::Key(key(value)),
+        (Some(_), _) => Shown::Several,
     }
 }
 

@@ -196,9 +196,10 @@ fn origin(request: &Request) -> Option<&[u8]> {
 }
 
 fn only<'f>(fields: &'f Fields, name: &'f str) -> Option<&'f [u8]> {
-    let mut values = fields.get_all(name);
-    let value = values.next()?;
-    values.next().is_none().then_some(value)
+    // One loop over all fields, where asking for one value after the other is a call for each.
+    let (first, count) =
+        fields.get_all(name).fold((None, 0), |(first, count), value| (first.or(Some(value)), count + 1));
+    first.filter(|_| count == 1)
 }
 
 /// The headers that a preflight asks about, as it wrote them; nothing where they are no list of names.
