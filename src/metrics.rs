@@ -76,16 +76,23 @@ pub struct WorkerMetrics {
     cells: Arc<WorkerCells>,
     // A route's cells are looked up in this map of the worker's own; the shared one is touched once per route.
     known: RefCell<HashMap<Arc<str>, Arc<RouteCells>>>,
-    // Requests of a route often follow one another.
-    last: RefCell<Option<(Arc<str>, Arc<RouteCells>)>>,
+    // Routes asked for lately, each in a place that its name's address says: most requests go to few routes.
+    recent: RefCell<[Option<Named>; RECENT]>,
+    nowhere: Arc<str>,
 }
+
+/// A route's cells, with the name they were asked for by.
+type Named = (Arc<str>, Arc<RouteCells>);
+
+/// A power of two.
+const RECENT: usize = 16;
 
 impl Metrics {
     /// The end of one worker.
     pub fn worker(&self) -> Rc<WorkerMetrics> {
         let cells = Arc::new(WorkerCells::default());
         self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(cells.clone());
-        Rc::new(WorkerMetrics { cells, known: RefCell::default(), last: RefCell::default() })
+        Rc::new(WorkerMetrics { cells, known: RefCell::default(), recent: RefCell::default(), nowhere: "-".into() })
     }
 
     /// All of them in the Prometheus text format, version 0.0.4.
@@ -167,31 +174,35 @@ impl Metrics {
 impl WorkerMetrics {
     /// An exchange ended.
     pub fn exchange(&self, exchange: &Exchange, outcome: Outcome, gateway: Duration) {
-        let cells = self.route(&exchange.route.name);
-        let record = &exchange.record;
-        match outcome {
-            Outcome::Cancelled => add(&cells.cancelled, 1),
-            Outcome::Panicked => add(&cells.panicked, 1),
-            Outcome::Completed | Outcome::Faulted(_) => add(&cells.status[usize::from(record.status / 100).min(5)], 1),
-        }
-        if let Some(fault) = record.fault {
-            add(&cells.faults[fault as usize], 1);
-        }
-        add(&cells.received, record.bytes.received.get());
-        add(&cells.sent, record.bytes.sent.get());
-        cells.gateway.observe(gateway);
-        if record.upstream.is_some() {
-            cells.upstream.observe(record.upstream_time);
-        }
+        self.route(&exchange.route.name, |cells| {
+            let record = &exchange.record;
+            match outcome {
+                Outcome::Cancelled => add(&cells.cancelled, 1),
+                Outcome::Panicked => add(&cells.panicked, 1),
+                Outcome::Completed | Outcome::Faulted(_) => {
+                    add(&cells.status[usize::from(record.status / 100).min(5)], 1);
+                }
+            }
+            if let Some(fault) = record.fault {
+                add(&cells.faults[fault as usize], 1);
+            }
+            add(&cells.received, record.bytes.received.get());
+            add(&cells.sent, record.bytes.sent.get());
+            cells.gateway.observe(gateway);
+            if record.upstream.is_some() {
+                cells.upstream.observe(record.upstream_time);
+            }
+        });
     }
 
     /// A request was refused before it had a route.
     pub fn unrouted(&self, status: u16, fault: Option<FaultKind>) {
-        let cells = self.route(&Arc::from("-"));
-        add(&cells.status[usize::from(status / 100).min(5)], 1);
-        if let Some(fault) = fault {
-            add(&cells.faults[fault as usize], 1);
-        }
+        self.route(&self.nowhere, |cells| {
+            add(&cells.status[usize::from(status / 100).min(5)], 1);
+            if let Some(fault) = fault {
+                add(&cells.faults[fault as usize], 1);
+            }
+        });
     }
 
     /// A connection was accepted; it counts as open until the guard is dropped.
@@ -201,16 +212,19 @@ impl WorkerMetrics {
         OpenConnection(self.cells.clone())
     }
 
-    fn route(&self, name: &Arc<str>) -> Arc<RouteCells> {
-        if let Some((last, cells)) = &*self.last.borrow()
-            && Arc::ptr_eq(last, name)
+    fn route(&self, name: &Arc<str>, count: impl FnOnce(&RouteCells)) {
+        let mut recent = self.recent.borrow_mut();
+        // Names are allocated at multiples of 16 and take 32 bytes or more.
+        let place = &mut recent[(Arc::as_ptr(name).addr() >> 5) % RECENT];
+        if let Some((known, cells)) = place
+            && Arc::ptr_eq(known, name)
         {
-            return cells.clone();
+            return count(cells);
         }
         let known = self.known.borrow().get(name).cloned();
         let cells = known.unwrap_or_else(|| self.make(name));
-        *self.last.borrow_mut() = Some((name.clone(), cells.clone()));
-        cells
+        let (_, cells) = place.insert((name.clone(), cells));
+        count(cells);
     }
 
     fn make(&self, name: &Arc<str>) -> Arc<RouteCells> {

@@ -5,6 +5,7 @@ mod claims;
 mod confusion;
 mod floods;
 mod foreign;
+mod keys;
 mod lists;
 mod memory;
 mod rotation;

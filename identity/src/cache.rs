@@ -1,4 +1,4 @@
-//! Remembers what was verified, so that a token costs a look-up the second time.
+//! Remembers what was verified, so that a token or a key costs a look-up the second time.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,7 +21,8 @@ pub struct Bounds {
 ///
 /// A token is found by all of it: a slot is chosen by a hash of its end, which is the signature's and so as good as random,
 /// under a key that is drawn anew in each process; then the whole token is compared, in a time that does not tell how much of
-/// it was right. Only what was verified is put in, so nobody can fill a slot but by a signature.
+/// it was right. Only what was verified is put in, so nobody can fill a slot but by a signature. Keys that people are known by
+/// are remembered just so; those whose ends are the same take turns in a slot.
 ///
 /// The bound is kept by two halves: a token that is put in or found goes to the young half, and when that is full the old one
 /// is forgotten and they change places. So what is used stays, without a list to keep in order.
@@ -39,14 +40,21 @@ struct Half<V> {
 
 struct Entry<V> {
     token: Box<[u8]>,
-    expires: SystemTime,
+    // Nothing where it has no end of its own.
+    expires: Option<SystemTime>,
     value: V,
+}
+
+impl<V> Entry<V> {
+    fn has_expired(&self, now: impl FnOnce() -> SystemTime) -> bool {
+        self.expires.is_some_and(|end| end <= now())
+    }
 }
 
 /// What an entry takes besides its token: itself, its place in the table, and what its value holds, which is small.
 const OVERHEAD: usize = 256;
 
-/// The bytes of the end of a token that choose its slot: 96 bits of a signature.
+/// The bytes of the end of a token that choose its slot: 96 bits of a signature, and the whole of many a key.
 const END: usize = 16;
 
 /// The bytes that a token of this length counts for.
@@ -60,15 +68,15 @@ impl<V: Clone> Cache<V> {
         Self { young: Half::default(), old: Half::default(), bounds, chance: RandomState::new() }
     }
 
-    /// What a token means, if it was verified before and has not expired: with its time it is forgotten. Does not allocate,
-    /// save now and then when a token comes over from the old half.
-    pub fn get(&mut self, token: &[u8], now: SystemTime) -> Option<V> {
+    /// What a token means, if it was verified before and has not expired: with its time it is forgotten. The time is asked for
+    /// where there is an end. Does not allocate, save now and then when a token comes over from the old half.
+    pub fn get(&mut self, token: &[u8], now: impl FnOnce() -> SystemTime) -> Option<V> {
         let slot = self.slot(token);
         if let Some(entry) = self.young.entries.get(&slot) {
             if !same(&entry.token, token) {
                 return None;
             }
-            if entry.expires > now {
+            if !entry.has_expired(now) {
                 return Some(entry.value.clone());
             }
             self.young.take(slot);
@@ -79,7 +87,7 @@ impl<V: Clone> Cache<V> {
             return None;
         }
         let entry = self.old.take(slot)?;
-        if entry.expires <= now {
+        if entry.has_expired(now) {
             return None;
         }
         let value = entry.value.clone();
@@ -87,11 +95,11 @@ impl<V: Clone> Cache<V> {
         Some(value)
     }
 
-    /// Remembers what a token means, up to its end. One that is larger than half of the bound is not kept.
-    pub fn insert(&mut self, token: &[u8], expires: SystemTime, value: V) {
+    /// Remembers what a token means, up to its end where it has one. One that is larger than half of the bound is not kept.
+    pub fn insert(&mut self, token: &[u8], expires: impl Into<Option<SystemTime>>, value: V) {
         let slot = self.slot(token);
         self.old.take(slot);
-        self.put(slot, Entry { token: token.into(), expires, value });
+        self.put(slot, Entry { token: token.into(), expires: expires.into(), value });
     }
 
     /// How many tokens it holds.
@@ -127,7 +135,9 @@ impl<V: Clone> Cache<V> {
     }
 
     fn slot(&self, token: &[u8]) -> u64 {
-        self.chance.hash_one(&token[token.len().saturating_sub(END)..])
+        let mut hasher = self.chance.build_hasher();
+        hasher.write(&token[token.len().saturating_sub(END)..]);
+        hasher.finish()
     }
 }
 
@@ -198,10 +208,17 @@ mod tests {
     fn a_token_is_found_until_its_end_and_not_a_moment_longer() {
         let mut cache = cache(10, 1 << 20);
         cache.insert(&token(1), at(100), 1);
-        assert_eq!(cache.get(&token(1), at(99)), Some(1));
-        assert_eq!(cache.get(&token(1), at(100)), None);
+        assert_eq!(cache.get(&token(1), || at(99)), Some(1));
+        assert_eq!(cache.get(&token(1), || at(100)), None);
         assert!(cache.is_empty());
         assert_eq!(cache.bytes(), 0);
+    }
+
+    #[test]
+    fn what_has_no_end_is_found_at_any_time() {
+        let mut cache = cache(10, 1 << 20);
+        cache.insert(b"key", None, 1);
+        assert_eq!(cache.get(b"key", || at(u32::MAX.into())), Some(1));
     }
 
     #[test]
@@ -211,13 +228,13 @@ mod tests {
         for place in 0..token(1).len() {
             let mut other = token(1);
             other[place] ^= 1;
-            assert_eq!(cache.get(&other, at(0)), None, "byte {place}");
+            assert_eq!(cache.get(&other, || at(0)), None, "byte {place}");
         }
         let mut longer = b"x".to_vec();
         longer.extend(token(1));
-        assert_eq!(cache.get(&longer, at(0)), None);
-        assert_eq!(cache.get(b"", at(0)), None);
-        assert_eq!(cache.get(&token(1), at(0)), Some(1));
+        assert_eq!(cache.get(&longer, || at(0)), None);
+        assert_eq!(cache.get(b"", || at(0)), None);
+        assert_eq!(cache.get(&token(1), || at(0)), Some(1));
     }
 
     #[test]
@@ -226,7 +243,7 @@ mod tests {
         let (one, other) = ([b"a", &token(1)[..]].concat(), [b"b", &token(1)[..]].concat());
         cache.insert(&one, at(100), 1);
         cache.insert(&other, at(100), 2);
-        assert_eq!((cache.get(&one, at(0)), cache.get(&other, at(0)), cache.len()), (None, Some(2), 1));
+        assert_eq!((cache.get(&one, || at(0)), cache.get(&other, || at(0)), cache.len()), (None, Some(2), 1));
     }
 
     #[test]
@@ -235,7 +252,7 @@ mod tests {
         cache.insert(&token(0), at(100), 0);
         for number in 1..1_000 {
             cache.insert(&token(number), at(100), number);
-            assert_eq!(cache.get(&token(0), at(0)), Some(0), "after {number}");
+            assert_eq!(cache.get(&token(0), || at(0)), Some(0), "after {number}");
             assert!(cache.len() <= 10);
         }
     }
@@ -257,7 +274,7 @@ mod tests {
         let token = token(1);
         let counted = allocation_counter::measure(|| {
             for _ in 0..100 {
-                assert!(cache.get(&token, at(0)).is_some());
+                assert!(cache.get(&token, || at(0)).is_some());
             }
         });
         assert_eq!(counted.count_total, 0);
@@ -278,7 +295,7 @@ mod tests {
                 if puts {
                     cache.insert(&token(number), at(moment + 5), step);
                     last.insert(number, (step, moment + 5));
-                } else if let Some(found) = cache.get(&token(number), at(moment)) {
+                } else if let Some(found) = cache.get(&token(number), || at(moment)) {
                     let (value, end) = last[&number];
                     prop_assert_eq!(found, value);
                     prop_assert!(moment < end);

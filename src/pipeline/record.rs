@@ -7,7 +7,7 @@ use portolan_exchange::exchange::{Exchange, Place};
 use portolan_exchange::{Fault, Kind, Outcome, Request, Worker};
 
 use super::Engine;
-use crate::access_log::Line;
+use crate::access_log::{Line, member};
 
 /// Records an exchange that ended.
 pub fn record(engine: &Engine, worker: &Worker, exchange: &mut Exchange, outcome: Outcome) {
@@ -25,43 +25,42 @@ pub fn record(engine: &Engine, worker: &Worker, exchange: &mut Exchange, outcome
 
 fn write_line(line: &mut Line<'_>, worker: &Worker, exchange: &Exchange, outcome: Outcome, gateway: Duration) {
     let record = &exchange.record;
-    let id = exchange.id.digits();
-    line.time("time", worker.clock.wall());
-    line.text("request_id", std::str::from_utf8(&id).expect("hexadecimal digits are text"));
-    line.text("route", &exchange.route.name);
+    line.time(member!("time"), worker.clock.wall());
+    line.word(member!("request_id"), &exchange.id.digits());
+    line.word(member!("route"), exchange.route.name.as_bytes());
     if let Some(operation) = &exchange.operation {
-        line.text("operation", &operation.id);
+        line.text(member!("operation"), &operation.id);
         if operation.kind != Kind::Call {
-            line.text("kind", operation.kind.as_str());
+            line.word(member!("kind"), operation.kind.as_str().as_bytes());
         }
     }
     if exchange.place == Place::Request {
-        line.text("method", exchange.request.method.as_str());
-        line.text("path", shortened(exchange.request.target.path()));
+        line.word(member!("method"), exchange.request.method.as_str().as_bytes());
+        line.text(member!("path"), shortened(exchange.request.target.path()));
     }
-    line.text("protocol", exchange.route.inbound.protocol());
+    line.word(member!("protocol"), exchange.route.inbound.protocol().as_bytes());
     if let Some(identity) = &exchange.identity {
-        line.text("consumer", &identity.consumer);
+        line.word(member!("consumer"), identity.consumer.as_bytes());
     }
-    line.address("client", exchange.client.address);
-    line.number("status", u64::from(record.status));
-    line.text("outcome", word(outcome));
-    line.number("bytes_in", record.bytes.received.get());
-    line.number("bytes_out", record.bytes.sent.get());
-    line.micros("queue_us", record.queue);
-    line.micros("gateway_us", gateway);
-    line.micros("upstream_us", record.upstream_time);
+    line.address(member!("client"), exchange.client.address);
+    line.number(member!("status"), u64::from(record.status));
+    line.word(member!("outcome"), word(outcome).as_bytes());
+    line.number(member!("bytes_in"), record.bytes.received.get());
+    line.number(member!("bytes_out"), record.bytes.sent.get());
+    line.micros(member!("queue_us"), record.queue);
+    line.micros(member!("gateway_us"), gateway);
+    line.micros(member!("upstream_us"), record.upstream_time);
     if let Some(upstream) = &record.upstream {
-        line.text("upstream", upstream);
+        line.word(member!("upstream"), upstream.as_bytes());
     }
     if let Some(endpoint) = &record.endpoint {
-        line.text("endpoint", endpoint);
+        line.text(member!("endpoint"), endpoint);
     }
     if let Some(fault) = record.fault {
-        line.text("fault", fault.code());
+        line.word(member!("fault"), fault.code().as_bytes());
     }
     if let Some(cause) = &record.cause {
-        line.text("cause", cause);
+        line.text(member!("cause"), cause);
     }
 }
 
@@ -75,15 +74,16 @@ pub fn unrouted_line(
     status: u16,
     fault: Option<&Fault>,
 ) {
-    line.time("time", worker.clock.wall());
-    line.text("request_id", id);
-    line.text("method", request.method.as_str());
-    line.text("path", shortened(request.target.path()));
-    line.address("client", client);
-    line.number("status", u64::from(status));
-    line.text("outcome", word(fault.map_or(Outcome::Completed, |fault| Outcome::Faulted(fault.kind()))));
+    line.time(member!("time"), worker.clock.wall());
+    line.word(member!("request_id"), id.as_bytes());
+    line.word(member!("method"), request.method.as_str().as_bytes());
+    line.text(member!("path"), shortened(request.target.path()));
+    line.address(member!("client"), client);
+    line.number(member!("status"), u64::from(status));
+    let outcome = fault.map_or(Outcome::Completed, |fault| Outcome::Faulted(fault.kind()));
+    line.word(member!("outcome"), word(outcome).as_bytes());
     if let Some(fault) = fault {
-        line.text("fault", fault.kind().code());
+        line.word(member!("fault"), fault.kind().code().as_bytes());
     }
 }
 

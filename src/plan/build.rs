@@ -11,8 +11,10 @@ use serde_json::json;
 
 use super::router::{Conflict, Router};
 use super::{Consumers, Plan, Shared, nowhere};
-use crate::policy::jwt::{self, KeySets, TokenSource};
-use crate::policy::{Authenticate, Cors, HeaderRules, RateLimits, Sanitise, Scoped, Subscribed, cors};
+use crate::policy::jwt::{self, KeySets};
+use crate::policy::{
+    Authenticate, Cors, HeaderRules, KeySource, RateLimits, Sanitise, Scoped, Source, Subscribed, cors,
+};
 use crate::protocols::{self, Contracts, Mount};
 
 /// The environment that a gateway serves, as long as its configuration cannot name one.
@@ -33,11 +35,11 @@ impl Plan {
             }
         }
         let consumers = Arc::new(Consumers::of(&snapshot, &key_sets));
-        let tokens = token_sources(shared, &snapshot, &key_sets, &consumers);
+        let sources = sources(shared, &snapshot, &key_sets, &consumers);
         let mut build = Build {
             shared,
             snapshot: &snapshot,
-            tokens: &tokens,
+            sources: &sources,
             router: Router::default(),
             shown: Vec::new(),
             problems: Diagnostics::new(),
@@ -82,21 +84,21 @@ fn read(snapshot: &Snapshot) -> Result<(Contracts, KeySets), Diagnostics> {
     }
 }
 
-/// The sources of all identities whose kind is tokens, by their names.
-fn token_sources(
+/// The sources of all identities, by their names.
+fn sources(
     shared: &Shared,
     snapshot: &Snapshot,
     key_sets: &KeySets,
     consumers: &Consumers,
-) -> HashMap<Arc<str>, Arc<TokenSource>> {
+) -> HashMap<Arc<str>, Source> {
     let source = |identity: &Arc<snapshot::Identity>| match &identity.kind {
         IdentityKind::Jwt(jwt) => {
             let keys = key_sets.of(&identity.name);
-            Some((identity.name.clone(), shared.tokens(identity, jwt, keys, consumers.names())))
+            Source::Tokens(shared.tokens(identity, jwt, keys, consumers.names()))
         }
-        IdentityKind::ApiKey(_) => None,
+        IdentityKind::ApiKey(key) => Source::Keys(KeySource::new(&identity.name, key, shared.consumers.clone())),
     };
-    snapshot.identities.values().filter_map(source).collect()
+    snapshot.identities.values().map(|identity| (identity.name.clone(), source(identity))).collect()
 }
 
 /// Lays all routes into a tree that leads nowhere.
@@ -143,7 +145,7 @@ fn scoped(scope: &str, limits: &[RateLimit]) -> Vec<Scoped> {
 struct Build<'a> {
     shared: &'a Arc<Shared>,
     snapshot: &'a Snapshot,
-    tokens: &'a HashMap<Arc<str>, Arc<TokenSource>>,
+    sources: &'a HashMap<Arc<str>, Source>,
     router: Router,
     shown: Vec<serde_json::Value>,
     problems: Diagnostics,
@@ -264,7 +266,7 @@ impl<'a> Build<'a> {
             policies.push(Arc::new(Cors::new(rules.cors)));
         }
         if !rules.authenticate.is_empty() {
-            policies.push(Arc::new(Authenticate::new(rules.authenticate, &self.shared.consumers, self.tokens)));
+            policies.push(Arc::new(Authenticate::new(rules.authenticate, self.sources)));
             if let Some(api) = &rules.api {
                 policies.push(Arc::new(Subscribed::new(api.clone(), self.shared.consumers.clone())));
             }

@@ -17,7 +17,8 @@ pub struct Consumers {
     keys: HashMap<[u8; 8], Vec<Key>>,
     // Credentials that are known, by their name in logs.
     credentials: HashSet<(Arc<str>, Arc<str>)>,
-    subscriptions: HashMap<Access, Arc<Subscription>>,
+    // By the name of the API: of what a consumer may call, one is found without writing down what is asked for.
+    subscriptions: HashMap<Arc<str>, Vec<Subscribed>>,
     names: Arc<HashSet<Arc<str>>>,
     // The names of an issuer's keys, by the identity that trusts it.
     signers: HashMap<Arc<str>, HashSet<Arc<str>>>,
@@ -31,12 +32,12 @@ struct Key {
     expires: Option<SystemTime>,
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Access {
-    consumer: Arc<str>,
-    api: Arc<str>,
+/// Who subscribed to one version of an API in one environment.
+#[derive(Debug)]
+struct Subscribed {
     version: Arc<str>,
     environment: Arc<str>,
+    by: HashMap<Arc<str>, Arc<Subscription>>,
 }
 
 impl Consumers {
@@ -54,27 +55,29 @@ impl Consumers {
                 keys.entry(prefix(&key.hash)).or_default().push(entry);
             }
         }
-        let subscriptions = snapshot.subscriptions.iter().map(|one| {
-            let access = Access {
-                consumer: one.consumer.clone(),
-                api: one.api.clone(),
-                version: one.version.clone(),
-                environment: one.environment.clone(),
-            };
+        let mut subscriptions: HashMap<Arc<str>, Vec<Subscribed>> = HashMap::new();
+        for one in &snapshot.subscriptions {
             let subscription = Subscription {
                 id: format!("{}/{}/{}/{}", one.consumer, one.api, one.version, one.environment).into(),
                 plan: one.plan.as_ref().map(|plan| plan.name.clone()),
                 scopes: one.scopes.clone().into(),
             };
-            (access, Arc::new(subscription))
-        });
+            let versions = subscriptions.entry(one.api.clone()).or_default();
+            let known = versions.iter().position(|known| known.is(&one.version, &one.environment));
+            let at = known.unwrap_or_else(|| {
+                let (version, environment) = (one.version.clone(), one.environment.clone());
+                versions.push(Subscribed { version, environment, by: HashMap::new() });
+                versions.len() - 1
+            });
+            versions[at].by.insert(one.consumer.clone(), Arc::new(subscription));
+        }
         let known = |key: &Key| (key.consumer.clone(), key.credential.clone());
         let credentials = keys.values().flatten().map(known).collect();
         let signers = key_sets.iter().map(|(name, keys)| (name.clone(), keys.names().cloned().collect()));
         Self {
             keys,
             credentials,
-            subscriptions: subscriptions.collect(),
+            subscriptions,
             names: Arc::new(snapshot.consumers.keys().cloned().collect()),
             signers: signers.collect(),
         }
@@ -98,15 +101,16 @@ impl Consumers {
     }
 }
 
+impl Subscribed {
+    fn is(&self, version: &str, environment: &str) -> bool {
+        *self.version == *version && *self.environment == *environment
+    }
+}
+
 impl Subscriptions for Consumers {
     fn find(&self, consumer: &str, api: &str, version: &str, environment: &str) -> Option<Arc<Subscription>> {
-        let access = Access {
-            consumer: consumer.into(),
-            api: api.into(),
-            version: version.into(),
-            environment: environment.into(),
-        };
-        self.subscriptions.get(&access).cloned()
+        let versions = self.subscriptions.get(api)?;
+        versions.iter().find(|one| one.is(version, environment))?.by.get(consumer).cloned()
     }
 
     fn stands(&self, identity: &Identity) -> bool {

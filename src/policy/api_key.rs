@@ -1,37 +1,53 @@
 //! Knows callers by the key they show.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use portolan_config::snapshot::{self, KeyLocation};
 use portolan_exchange::exchange::Place;
 use portolan_exchange::identity::Credential;
-use portolan_exchange::{Exchange, FaultKind, Request, Target, Worker};
+use portolan_exchange::{Exchange, FaultKind, Identity, Request, Target, Worker};
+use portolan_identity::{Bounds, Cache};
 
 use super::authenticate::{Finding, Refused};
+use super::memory::{Mark, Memory};
 use crate::plan::Consumers;
 
 /// Knows callers by a key that stands in one place of a request.
+///
+/// A key that is good is remembered on each worker, so that its hash is not computed for each request: for as long as the
+/// consumers stay the very same, and up to its own end. Nothing is remembered of a key that is not good.
 pub struct KeySource {
-    name: Arc<str>,
+    mark: Mark,
     location: KeyLocation,
     pepper: hmac::Key,
     consumers: Arc<ArcSwap<Consumers>>,
 }
 
 /// What stands where a source looks for its key.
-enum Shown {
+enum Shown<'e> {
     Nothing,
-    Key(Vec<u8>),
+    Key(Cow<'e, [u8]>),
     Several,
 }
 
+/// The good keys of one source, as a worker remembers them.
+struct Known {
+    /// Whose keys they are. Known by its address, which nobody else gets as long as this watches it.
+    consumers: Weak<Consumers>,
+    keys: Cache<Arc<Identity>>,
+}
+
+/// How much each worker remembers of one source: some 6 MB, and more consumers than call one gateway at a time.
+const REMEMBERED: Bounds = Bounds { tokens: 16_384, bytes: 8 * 1024 * 1024 };
+
 impl KeySource {
     /// The source of this identity. Keys are looked up in the consumers as they stand at each request.
-    pub fn new(name: &Arc<str>, settings: &snapshot::ApiKey, consumers: Arc<ArcSwap<Consumers>>) -> Self {
+    pub fn new(name: &Arc<str>, settings: &snapshot::ApiKey, consumers: Arc<ArcSwap<Consumers>>) -> Arc<Self> {
         let pepper = hmac::Key::new(hmac::HMAC_SHA256, settings.pepper.expose().as_bytes());
-        Self { name: name.clone(), location: settings.location.clone(), pepper, consumers }
+        Arc::new(Self { mark: Mark::new(name), location: settings.location.clone(), pepper, consumers })
     }
 
     /// Whose key the request shows.
@@ -41,33 +57,52 @@ impl KeySource {
             Shown::Several => return Finding::Several,
             Shown::Key(key) => key,
         };
+        let consumers = self.consumers.load();
+        let remembered = self.known(worker, &consumers, |keys| keys.get(&key, || worker.clock.wall())).flatten();
+        if let Some(identity) = remembered {
+            return Finding::Known(identity);
+        }
         let hash = hmac::sign(&self.pepper, &key);
         let hash: &[u8; 32] = hash.as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes");
-        match self.consumers.load().identity(hash, &self.name) {
+        match consumers.identity(hash, self.mark.name()) {
             None => Finding::Foreign(Refused::of(FaultKind::CredentialsInvalid, "the key is not known")),
             Some(identity) if identity.is_expired(worker.clock.wall()) => {
                 Finding::Refused(Refused::of(FaultKind::CredentialsExpired, "the key has expired"))
             }
-            Some(identity) => Finding::Known(Arc::new(identity)),
+            Some(identity) => {
+                let identity = Arc::new(identity);
+                self.known(worker, &consumers, |keys| keys.insert(&key, identity.expires, identity.clone()));
+                Finding::Known(identity)
+            }
         }
     }
 
+    /// Works with the keys that this worker remembers of these consumers; `None` where a later source has taken its place.
+    fn known<R>(
+        &self,
+        worker: &Worker,
+        consumers: &Arc<Consumers>,
+        work: impl FnOnce(&mut Cache<Arc<Identity>>) -> R,
+    ) -> Option<R> {
+        Memory::of(worker).with(&self.mark, Known::default, |known| work(known.of(consumers)))
+    }
+
     /// The key as shown: by a session's first frame in it, else in the head.
-    fn shown(&self, exchange: &Exchange) -> Shown {
+    fn shown<'e>(&'e self, exchange: &'e Exchange) -> Shown<'e> {
         let request = &exchange.request;
         if exchange.place == Place::FirstFrame {
             let credential = exchange.tickets.get::<Credential>();
-            return credential.map_or(Shown::Nothing, |credential| Shown::Key(credential.expose().into()));
+            return credential.map_or(Shown::Nothing, |credential| Shown::Key(credential.expose().as_bytes().into()));
         }
         match &self.location {
-            KeyLocation::Header(name) => only(request.fields.get_all(name), |value| value.trim_ascii().to_vec()),
+            KeyLocation::Header(name) => only(request.fields.get_all(name), |value| value.trim_ascii().into()),
             KeyLocation::Query(name) => only(query_values(&request.target, name), percent_decoded),
             KeyLocation::Cookie(name) => {
                 let values = cookies(request).filter_map(|pair| {
                     let equals = pair.iter().position(|byte| *byte == b'=')?;
                     (&pair[..equals] == name.as_bytes()).then_some(&pair[equals + 1..])
                 });
-                only(values, <[u8]>::to_vec)
+                only(values, Cow::Borrowed)
             }
         }
     }
@@ -114,16 +149,33 @@ impl KeySource {
             KeyLocation::Query(name) => format!("query=\"{name}\""),
             KeyLocation::Cookie(name) => format!("cookie=\"{name}\""),
         };
-        format!("ApiKey realm=\"{}\", {place}", self.name)
+        format!("ApiKey realm=\"{}\", {place}", self.mark.name())
+    }
+}
+
+impl Known {
+    /// The keys of these consumers: with others everything is forgotten.
+    fn of(&mut self, consumers: &Arc<Consumers>) -> &mut Cache<Arc<Identity>> {
+        if !std::ptr::eq(self.consumers.as_ptr(), Arc::as_ptr(consumers)) {
+            *self = Self { consumers: Arc::downgrade(consumers), ..Self::default() };
+        }
+        &mut self.keys
+    }
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { consumers: Weak::new(), keys: Cache::new(REMEMBERED) }
     }
 }
 
 /// The one there is, as a key.
-fn only<T>(mut values: impl Iterator<Item = T>, key: impl FnOnce(T) -> Vec<u8>) -> Shown {
-    match (values.next(), values.next()) {
+fn only<'e, T>(values: impl Iterator<Item = T>, key: impl FnOnce(T) -> Cow<'e, [u8]>) -> Shown<'e> {
+    // One loop over all fields, where asking for one value after the other is a call for each.
+    match values.fold((None, 0), |(first, count), value| (first.or(Some(value)), count + 1)) {
         (None, _) => Shown::Nothing,
-        (Some(value), None) => Shown::Key(key(value)),
-        (Some(_), Some(_)) => Shown::Several,
+        (Some(value), 1) => Shown::Key(key(value)),
+        (Some(_), _) => Shown::Several,
     }
 }
 
@@ -139,8 +191,11 @@ fn query_values<'a>(target: &'a Target, name: &'a str) -> impl Iterator<Item = &
 }
 
 /// Undoes percent-encoding (RFC 3986, section 2.1); what is not an escape stays as it is.
-fn percent_decoded(text: &str) -> Vec<u8> {
+fn percent_decoded(text: &str) -> Cow<'_, [u8]> {
     let bytes = text.as_bytes();
+    if !bytes.contains(&b'%') {
+        return Cow::Borrowed(bytes);
+    }
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
@@ -158,5 +213,5 @@ fn percent_decoded(text: &str) -> Vec<u8> {
             }
         }
     }
-    out
+    Cow::Owned(out)
 }

@@ -5,15 +5,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use portolan_config::snapshot::{self, IdentityKind};
+use portolan_config::snapshot;
 use portolan_exchange::exchange::Place;
 use portolan_exchange::identity::Credential;
 use portolan_exchange::{Exchange, Fault, FaultKind, Identity, Phase, Policy, Request, Step, Worker};
 
 use super::api_key::KeySource;
 use super::jwt::TokenSource;
-use crate::plan::Consumers;
 
 /// Lets in callers whom one of these identities knows.
 ///
@@ -26,10 +24,11 @@ pub struct Authenticate {
     name: &'static str,
 }
 
-/// One identity.
+/// One identity. All routes that take it share it, and with it what workers remember.
+#[derive(Clone)]
 pub enum Source {
     /// Keys.
-    Keys(Box<KeySource>),
+    Keys(Arc<KeySource>),
     /// Tokens of an issuer.
     Tokens(Arc<TokenSource>),
 }
@@ -57,18 +56,10 @@ pub(super) struct Refused {
 }
 
 impl Authenticate {
-    /// The policy of these identities; `tokens` has the source of each whose kind is tokens, by its name.
-    pub fn new(
-        identities: &[Arc<snapshot::Identity>],
-        consumers: &Arc<ArcSwap<Consumers>>,
-        tokens: &HashMap<Arc<str>, Arc<TokenSource>>,
-    ) -> Self {
-        let source = |identity: &Arc<snapshot::Identity>| match &identity.kind {
-            IdentityKind::ApiKey(key) => Source::Keys(Box::new(KeySource::new(&identity.name, key, consumers.clone()))),
-            IdentityKind::Jwt(_) => {
-                let source = tokens.get(&identity.name).expect("every identity of kind `jwt` has its source");
-                Source::Tokens(source.clone())
-            }
+    /// The policy of these identities; `sources` has each of them by its name.
+    pub fn new(identities: &[Arc<snapshot::Identity>], sources: &HashMap<Arc<str>, Source>) -> Self {
+        let source = |identity: &Arc<snapshot::Identity>| {
+            sources.get(&identity.name).expect("every identity has its source").clone()
         };
         let sources: Vec<_> = identities.iter().map(source).collect();
         let takes_keys = sources.iter().any(|source| matches!(source, Source::Keys(_)));

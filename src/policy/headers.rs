@@ -46,10 +46,15 @@ fn edit(fields: &mut Fields, edits: &HeaderEdits) {
     for name in &edits.remove {
         fields.remove(name);
     }
+    // Names and values are checked when the configuration is read.
     for (name, value) in &edits.set {
-        fields.set(name, value).expect("names and values are checked when the configuration is read");
+        if fields.contains(name) {
+            fields.set(name, value).expect("what is set is well-formed");
+        } else {
+            fields.push(name.as_bytes(), value.as_bytes());
+        }
     }
     for (name, value) in &edits.add {
-        fields.add(name, value).expect("names and values are checked when the configuration is read");
+        fields.push(name.as_bytes(), value.as_bytes());
     }
 }

@@ -5,7 +5,6 @@ mod memory;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use portolan_actors::limiter::MemoryStore;
@@ -20,16 +19,16 @@ pub use keys::{KeySets, read};
 pub use memory::{Counts, Total};
 
 use super::authenticate::{Finding, Refused};
+use super::memory::{Mark, Memory};
 use super::rate_limit::{Period, network, whole_seconds};
-use memory::{Event, Memory, Verdict};
+use memory::{Event, Held, Verdict};
 
 /// Knows callers by the tokens of one issuer.
 ///
 /// A token is verified once on each worker, and then remembered there until its end. A source is made anew when its settings,
 /// its keys or the names of consumers change; then nothing of what was remembered counts any more.
 pub struct TokenSource {
-    /// Later ones have greater numbers.
-    number: u64,
+    mark: Mark,
     settings: Arc<snapshot::Identity>,
     forward: bool,
     verifier: Verifier,
@@ -40,8 +39,6 @@ pub struct TokenSource {
     failures: snapshot::TokenFailures,
     store: Arc<MemoryStore>,
     counts: Arc<Counts>,
-    /// Held by what workers remember, to know when nobody needs it any more.
-    life: Arc<()>,
 }
 
 /// What a token source needs of what outlives it.
@@ -53,8 +50,6 @@ pub struct Surroundings {
     /// What is counted of the identity of this name.
     pub counts: Arc<Counts>,
 }
-
-static MADE: AtomicU64 = AtomicU64::new(0);
 
 impl TokenSource {
     /// The source of this identity, which is of kind `jwt`, with its keys.
@@ -71,7 +66,7 @@ impl TokenSource {
             consumer_claim: jwt.consumer_claim.clone(),
         };
         Arc::new(Self {
-            number: MADE.fetch_add(1, Ordering::Relaxed),
+            mark: Mark::new(&settings.name),
             settings: settings.clone(),
             forward: jwt.forward,
             verifier: Verifier::new(rules, keys),
@@ -81,7 +76,6 @@ impl TokenSource {
             failures: jwt.failures.clone(),
             store: around.store,
             counts: around.counts,
-            life: Arc::new(()),
         })
     }
 
@@ -106,7 +100,7 @@ impl TokenSource {
 
     /// Takes the token out of the request, unless the upstream may see it: what it sees it could use elsewhere.
     pub(super) fn hide(&self, request: &mut Request) {
-        if !self.forward {
+        if !self.forward && request.fields.contains("authorization") {
             request
                 .fields
                 .retain(|name, value| !(name.eq_ignore_ascii_case(b"authorization") && bearer(value).is_some()));
@@ -224,15 +218,15 @@ impl TokenSource {
     }
 
     fn remembered(&self, worker: &Worker, token: &[u8], now: SystemTime) -> Option<Verdict> {
-        Memory::of(worker).with(self, worker, |held| {
-            let verdict = held.cache.get(token, now);
+        self.held(worker, |held| {
+            let verdict = held.cache.get(token, || now);
             held.cells.add(if verdict.is_some() { Event::Remembered } else { Event::Looked });
             verdict
         })?
     }
 
     fn remember(&self, worker: &Worker, token: &[u8], expires: SystemTime, verdict: Verdict) {
-        Memory::of(worker).with(self, worker, |held| {
+        self.held(worker, |held| {
             held.cells.add(Event::Verified);
             held.cache.insert(token, expires, verdict);
             held.cells.holds(held.cache.len(), held.cache.bytes());
@@ -240,7 +234,12 @@ impl TokenSource {
     }
 
     fn count(&self, worker: &Worker, event: Event) {
-        Memory::of(worker).with(self, worker, |held| held.cells.add(event));
+        self.held(worker, |held| held.cells.add(event));
+    }
+
+    /// Works with what this worker holds for it; `None` where a later source has taken its place.
+    fn held<R>(&self, worker: &Worker, work: impl FnOnce(&mut Held) -> R) -> Option<R> {
+        Memory::of(worker).with(&self.mark, || Held::new(self, worker), work)
     }
 }
 

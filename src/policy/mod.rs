@@ -5,11 +5,13 @@ mod authenticate;
 pub mod cors;
 mod headers;
 pub mod jwt;
+mod memory;
 mod rate_limit;
 mod sanitise;
 mod subscription;
 
-pub use authenticate::Authenticate;
+pub use api_key::KeySource;
+pub use authenticate::{Authenticate, Source};
 pub use cors::Cors;
 pub use headers::HeaderRules;
 pub use rate_limit::{RateLimits, Scoped};

@@ -1,14 +1,14 @@
 //! What the request path holds of the limits: buckets in memory, each one atomic number.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use papaya::HashMap;
 use portolan_exchange::Moment;
-use portolan_exchange::limits::{Bucket, Draw, Held, Level, Quota, Refused, Reservation, Reserve, Store};
+use portolan_exchange::limits::{Bucket, Draw, Held, Level, PerDraw, Quota, Refused, Reservation, Reserve, Store};
 use serde_json::{Value, json};
 
 use super::Settings;
@@ -41,7 +41,7 @@ impl Store for Limiter {
 /// 1,024 buckets by their hash: memory stays bounded, those who have a bucket notice nothing, newcomers are limited
 /// together rather than not at all or altogether refused.
 pub struct MemoryStore {
-    buckets: HashMap<Box<str>, Arc<Cell>, RandomState>,
+    buckets: HashMap<Box<str>, Arc<Cell>, Names>,
     count: AtomicUsize,
     bound: usize,
     crowd: Box<[Arc<Cell>]>,
@@ -61,7 +61,7 @@ impl MemoryStore {
     /// No bucket yet.
     pub fn new(settings: Settings) -> Arc<Self> {
         Arc::new(Self {
-            buckets: HashMap::with_hasher(RandomState::new()),
+            buckets: HashMap::with_hasher(Names::default()),
             count: AtomicUsize::new(0),
             bound: settings.keys,
             crowd: (0..CROWD).map(|_| Arc::new(Cell::full())).collect(),
@@ -204,8 +204,8 @@ impl Store for MemoryStore {
         {
             return self.refuse(draws, short, now);
         }
-        let mut held: Vec<Held> = Vec::with_capacity(draws.len());
-        let mut levels = Vec::with_capacity(draws.len());
+        let mut held = PerDraw::<Held>::with_capacity(draws.len());
+        let mut levels = PerDraw::with_capacity(draws.len());
         for (index, draw) in draws.iter().enumerate() {
             match self.draw(&buckets, draw, now) {
                 Ok((cell, level)) => {
@@ -224,7 +224,34 @@ impl Store for MemoryStore {
     }
 }
 
-type Pinned<'a> = papaya::HashMapRef<'a, Box<str>, Arc<Cell>, RandomState, papaya::LocalGuard<'a>>;
+type Pinned<'a> = papaya::HashMapRef<'a, Box<str>, Arc<Cell>, Names, papaya::LocalGuard<'a>>;
+
+/// Hashes names of buckets under a key that is drawn by chance: nobody can choose names that are looked for in one place.
+#[derive(Default)]
+struct Names(RandomState);
+
+struct Name(DefaultHasher);
+
+impl BuildHasher for Names {
+    type Hasher = Name;
+
+    fn build_hasher(&self) -> Name {
+        Name(self.0.build_hasher())
+    }
+}
+
+impl Hasher for Name {
+    fn finish(&self) -> u64 {
+        self.0.finish()
+    }
+
+    fn write(&mut self, name: &[u8]) {
+        self.0.write(name);
+    }
+
+    // What tells the end of one text from the beginning of the next: a name stands alone.
+    fn write_u8(&mut self, _: u8) {}
+}
 
 /// What a draw lacks: so much time, or more than time can give.
 #[derive(Clone, Copy)]

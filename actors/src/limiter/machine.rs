@@ -31,8 +31,7 @@ pub(super) enum Drawn {
 
 impl Rate {
     pub(super) fn of(quota: Quota) -> Self {
-        let every = u64::try_from(quota.every.as_nanos()).unwrap_or(u64::MAX);
-        Self { unit: every.div_ceil(quota.limit.max(1)).max(1), burst: quota.burst }
+        Self { unit: nanos(quota.every).div_ceil(quota.limit.max(1)).max(1), burst: quota.burst }
     }
 
     /// Draws units from a bucket that would be full at `full_at`.
@@ -40,11 +39,11 @@ impl Rate {
         if units > self.burst {
             return Drawn::Never;
         }
-        let full_then = full_at.max(now).after(self.time(units));
-        let needed = full_then.since(now);
-        match needed.checked_sub(self.time(self.burst)) {
-            None | Some(Duration::ZERO) => Drawn::Made(full_then),
-            Some(missing) => Drawn::Short(missing),
+        let full_then = full_at.max(now).as_nanos().saturating_add(self.nanos(units));
+        let needed = full_then - now.as_nanos();
+        match needed.saturating_sub(self.nanos(self.burst)) {
+            0 => Drawn::Made(Moment::from_nanos(full_then)),
+            missing => Drawn::Short(Duration::from_nanos(missing)),
         }
     }
 
@@ -55,24 +54,24 @@ impl Rate {
 
     /// When the bucket is full after units were drawn that were owed since the reservation, even below empty.
     pub(super) fn charge(self, full_at: Moment, units: u64) -> Moment {
-        full_at.after(self.time(units))
+        Moment::from_nanos(full_at.as_nanos().saturating_add(self.nanos(units)))
     }
 
     /// The bucket as it stands.
     pub(super) fn level(self, full_at: Moment, now: Moment) -> Level {
-        let reset = full_at.since(now);
-        let free = self.time(self.burst).saturating_sub(reset);
-        let remaining = u64::try_from(free.as_nanos() / u128::from(self.unit)).unwrap_or(u64::MAX);
-        Level { remaining, reset }
-    }
-
-    fn time(self, units: u64) -> Duration {
-        Duration::from_nanos(self.nanos(units))
+        let reset = full_at.as_nanos().saturating_sub(now.as_nanos());
+        let free = self.nanos(self.burst).saturating_sub(reset);
+        Level { remaining: free / self.unit, reset: Duration::from_nanos(reset) }
     }
 
     fn nanos(self, units: u64) -> u64 {
         self.unit.saturating_mul(units)
     }
+}
+
+/// Saturating at the end of time, and without the 128 bits of [`Duration::as_nanos`].
+fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }
 
 #[cfg(test)]

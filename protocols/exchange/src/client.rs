@@ -118,7 +118,7 @@ impl AddressText {
                     if at > 0 {
                         text.push(b".");
                     }
-                    text.push(itoa::Buffer::new().format(octet).as_bytes());
+                    text.octet(octet);
                 }
             }
             IpAddr::V6(v6) => {
@@ -133,11 +133,40 @@ impl AddressText {
         &self.bytes[..self.len]
     }
 
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).expect("an address is written in ASCII")
+    }
+
+    fn octet(&mut self, octet: u8) {
+        let [digits @ .., count] = &OCTETS[usize::from(octet)];
+        // What stands behind the digits is written over.
+        self.bytes[self.len..self.len + digits.len()].copy_from_slice(digits);
+        self.len += usize::from(*count);
+    }
+
     fn push(&mut self, part: &[u8]) {
         self.bytes[self.len..self.len + part.len()].copy_from_slice(part);
         self.len += part.len();
     }
 }
+
+/// The digits of each octet, and how many they are.
+const OCTETS: [[u8; 4]; 256] = {
+    let mut octets = [[0; 4]; 256];
+    let mut octet = 0;
+    while octet < octets.len() {
+        let [hundreds, tens, ones] = [octet / 100, octet / 10 % 10, octet % 10];
+        let [hundreds, tens, ones] = [b'0' + hundreds as u8, b'0' + tens as u8, b'0' + ones as u8];
+        octets[octet] = match octet {
+            100.. => [hundreds, tens, ones, 3],
+            10.. => [tens, ones, 0, 2],
+            _ => [ones, 0, 0, 1],
+        };
+        octet += 1;
+    }
+    octets
+};
 
 impl Write for AddressText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -156,7 +185,11 @@ mod tests {
         let longest = "1111:2222:3333:4444:5555:6666:7777:8888";
         for text in all.into_iter().chain([longest]) {
             let address: IpAddr = text.parse().unwrap();
-            assert_eq!(AddressText::of(address).as_bytes(), address.to_string().as_bytes());
+            assert_eq!(AddressText::of(address).as_str(), address.to_string());
+        }
+        for octet in 0..=255 {
+            let address = IpAddr::from([octet, 0, 255 - octet, octet]);
+            assert_eq!(AddressText::of(address).as_str(), address.to_string());
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::{LocalBoxFuture, Moment};
 
 /// How much may be drawn: `limit` in every `every`, with a bucket that holds `burst`.
@@ -82,10 +84,13 @@ pub enum Refund {
     GiveBack,
 }
 
+/// One of each draw that is made together. Few exchanges are held to more than two limits, and for those nothing is allocated.
+pub type PerDraw<T> = SmallVec<[T; 2]>;
+
 /// Draws that were made. Settle it with the real cost; dropping it follows its refund rule.
 pub struct Reservation {
-    held: Vec<Held>,
-    levels: Vec<Level>,
+    held: PerDraw<Held>,
+    levels: PerDraw<Level>,
     refund: Refund,
 }
 
@@ -101,7 +106,7 @@ pub struct Held {
 
 impl Reservation {
     /// A reservation of these draws; dropping it keeps them drawn.
-    pub fn new(held: Vec<Held>, levels: Vec<Level>) -> Self {
+    pub fn new(held: PerDraw<Held>, levels: PerDraw<Level>) -> Self {
         Self { held, levels, refund: Refund::Keep }
     }
 

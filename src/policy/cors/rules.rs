@@ -15,6 +15,9 @@ pub struct Rules {
     headers: Option<Box<str>>,
     exposed: Option<Box<str>>,
     max_age: Box<str>,
+    /// What answers carry, ready to be laid behind other fields: those to pages of each exact origin, in their order; where every
+    /// page is let in, the one that all get.
+    ready: Box<[Fields]>,
 }
 
 struct Origins {
@@ -32,6 +35,9 @@ pub enum Asked {
     Request,
 }
 
+/// Whose pages are let in where all are.
+const EVERYBODY: &[u8] = b"*";
+
 /// The fields of an answer that only these rules write.
 const OURS: &[u8] = b"access-control-";
 
@@ -47,19 +53,32 @@ impl Rules {
             Some(names) => Some(joined(names)).filter(|names| !names.is_empty()),
             None => Some("*".into()),
         };
-        Self {
+        let mut rules = Self {
             origins: settings.origins.as_deref().map(Origins::of),
             credentials: settings.credentials,
             methods: settings.methods.as_deref().map(joined),
             headers: settings.headers.as_deref().map(joined),
             exposed,
             max_age: settings.max_age.as_secs().to_string().into(),
-        }
+            ready: Box::default(),
+        };
+        let ready = |origin: &[u8]| {
+            let mut fields = Fields::new();
+            rules.answer_to(Some(origin), &mut fields);
+            fields
+        };
+        rules.ready = match &rules.origins {
+            None => [ready(EVERYBODY)].into(),
+            Some(origins) => origins.exact.iter().map(|origin| ready(origin.as_bytes())).collect(),
+        };
+        rules
     }
 
     /// Adds what the answer to a request carries, whether or not its origin is let in, and says what was asked: a preflight
     /// ends with it.
     pub fn tell(&self, request: &Request, fields: &mut Fields) -> Asked {
+        // Up to four fields, and those of limits behind them: allocated for once.
+        fields.reserve(9, 448);
         if preflight_for(request).is_some() {
             self.preflight(request, fields);
             return Asked::Preflight;
@@ -69,14 +88,24 @@ impl Rules {
     }
 
     fn answer(&self, request: &Request, fields: &mut Fields) {
+        let Some(origins) = &self.origins else { return fields.append(&self.ready[0]) };
+        let origin = origin(request);
+        match origin.and_then(|origin| origins.exact(origin)) {
+            Some(at) => fields.append(&self.ready[at]),
+            None => self.answer_to(origin.filter(|origin| origins.fits(origin)), fields),
+        }
+    }
+
+    /// Adds what an answer carries to the page that is let in, or to one that is not.
+    fn answer_to(&self, allowed: Option<&[u8]>, fields: &mut Fields) {
         // Where all get the same answer it is the same without an origin, too, and no cache need tell them apart
         // (Fetch standard, "CORS protocol and HTTP caches").
         if self.origins.is_some() {
             fields.push(b"vary", b"Origin");
         }
-        if self.let_in(request, fields)
-            && let Some(exposed) = &self.exposed
-        {
+        let Some(allowed) = allowed else { return };
+        self.let_in(allowed, fields);
+        if let Some(exposed) = &self.exposed {
             fields.push(b"access-control-expose-headers", exposed.as_bytes());
         }
     }
@@ -84,9 +113,12 @@ impl Rules {
     /// The browser judges by it whether the request itself may follow.
     fn preflight(&self, request: &Request, fields: &mut Fields) {
         fields.push(b"vary", if self.origins.is_some() { ORIGIN_AND_ASKED } else { ASKED });
-        if !self.let_in(request, fields) {
-            return;
-        }
+        let allowed = match &self.origins {
+            None => Some(EVERYBODY),
+            Some(origins) => origin(request).filter(|origin| origins.exact(origin).is_some() || origins.fits(origin)),
+        };
+        let Some(allowed) = allowed else { return };
+        self.let_in(allowed, fields);
         let method = request.fields.get("access-control-request-method").unwrap_or_default();
         let methods = self.methods.as_deref().map_or(method, str::as_bytes);
         if !methods.is_empty() {
@@ -102,18 +134,12 @@ impl Rules {
         fields.push(b"access-control-max-age", self.max_age.as_bytes());
     }
 
-    /// Adds what lets the page in; whether it is.
-    fn let_in(&self, request: &Request, fields: &mut Fields) -> bool {
-        let allowed = match &self.origins {
-            None => Some(&b"*"[..]),
-            Some(origins) => origin(request).filter(|origin| origins.know(origin)),
-        };
-        let Some(allowed) = allowed else { return false };
+    /// Adds what lets the page in.
+    fn let_in(&self, allowed: &[u8], fields: &mut Fields) {
         fields.push(b"access-control-allow-origin", allowed);
         if self.credentials {
             fields.push(b"access-control-allow-credentials", b"true");
         }
-        true
     }
 }
 
@@ -129,9 +155,14 @@ impl Origins {
         Self { exact: known.into(), patterns }
     }
 
-    fn know(&self, sent: &[u8]) -> bool {
-        let exact = self.exact.binary_search_by(|known| known.as_bytes().cmp(sent)).is_ok();
-        exact || self.patterns.iter().any(|pattern| pattern.is(sent))
+    /// Where it stands among the exact ones.
+    fn exact(&self, sent: &[u8]) -> Option<usize> {
+        self.exact.binary_search_by(|known| known.as_bytes().cmp(sent)).ok()
+    }
+
+    /// Whether it is of one of the patterns.
+    fn fits(&self, sent: &[u8]) -> bool {
+        self.patterns.iter().any(|pattern| pattern.is(sent))
     }
 }
 
@@ -149,7 +180,14 @@ pub fn preflight_for(request: &Request) -> Option<Method> {
 
 /// Takes what only the gateway says out of the fields of an upstream: two answers would be none to a browser.
 pub fn replace(fields: &mut Fields) {
-    fields.retain(|name, _| !name.get(..OURS.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(OURS)));
+    // Hardly any upstream says it.
+    if fields.iter().any(|(name, _)| is_ours(name)) {
+        fields.retain(|name, _| !is_ours(name));
+    }
+}
+
+fn is_ours(name: &[u8]) -> bool {
+    name.get(..OURS.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(OURS))
 }
 
 /// The origin that a browser tells of the page. Who tells two tells none.
@@ -158,9 +196,10 @@ fn origin(request: &Request) -> Option<&[u8]> {
 }
 
 fn only<'f>(fields: &'f Fields, name: &'f str) -> Option<&'f [u8]> {
-    let mut values = fields.get_all(name);
-    let value = values.next()?;
-    values.next().is_none().then_some(value)
+    // One loop over all fields, where asking for one value after the other is a call for each.
+    let (first, count) =
+        fields.get_all(name).fold((None, 0), |(first, count), value| (first.or(Some(value)), count + 1));
+    first.filter(|_| count == 1)
 }
 
 /// The headers that a preflight asks about, as it wrote them; nothing where they are no list of names.

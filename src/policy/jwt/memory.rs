@@ -1,10 +1,8 @@
 //! What each worker remembers of verified tokens, and what is counted of them.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use portolan_exchange::{Identity, Worker};
 use portolan_identity::Cache;
@@ -20,15 +18,8 @@ pub(super) enum Verdict {
     Stranger,
 }
 
-/// A worker's memory: one cache for each source, found by the source's number.
-#[derive(Default)]
-pub(super) struct Memory(RefCell<Vec<Held>>);
-
-/// What is held for one source.
+/// What a worker holds for one source.
 pub(super) struct Held {
-    number: u64,
-    name: Arc<str>,
-    life: Weak<()>,
     pub(super) cache: Cache<Verdict>,
     pub(super) cells: Arc<Cells>,
 }
@@ -77,39 +68,12 @@ pub struct Total {
     pub bytes: u64,
 }
 
-impl Memory {
-    /// The worker's own.
-    pub(super) fn of(worker: &Worker) -> Rc<Self> {
-        worker.local(Self::default)
-    }
-
-    /// Works with what is held for a source; `None` where a later source has taken its place, which happens to requests that
-    /// began under a plan before. What was held for the earlier one is let go of.
-    pub(super) fn with<R>(
-        &self,
-        source: &TokenSource,
-        worker: &Worker,
-        work: impl FnOnce(&mut Held) -> R,
-    ) -> Option<R> {
-        let mut all = self.0.borrow_mut();
-        if let Some(held) = all.iter_mut().find(|held| held.number == source.number) {
-            return Some(work(held));
-        }
-        let name = &source.settings.name;
-        if all.iter().any(|held| held.name == *name && held.number > source.number) {
-            return None;
-        }
-        all.retain(|held| held.name != *name && held.life.strong_count() > 0);
+impl Held {
+    /// Nothing remembered yet.
+    pub(super) fn new(source: &TokenSource, worker: &Worker) -> Self {
         let cells = source.counts.cells(worker.index);
         cells.holds(0, 0);
-        all.push(Held {
-            number: source.number,
-            name: name.clone(),
-            life: Arc::downgrade(&source.life),
-            cache: Cache::new(source.bounds),
-            cells,
-        });
-        all.last_mut().map(work)
+        Self { cache: Cache::new(source.bounds), cells }
     }
 }
 
