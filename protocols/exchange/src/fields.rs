@@ -179,11 +179,15 @@ impl Fields {
 
     /// Removes all fields of this name; how many there were.
     pub fn remove(&mut self, name: &str) -> usize {
-        // Most are not there.
-        if !self.contains(name) {
-            return 0;
+        let Some(first) = self.position(name.as_bytes()) else { return 0 };
+        self.entries.remove(first);
+        // One is usually all there is.
+        let mut removed = 1;
+        while let Some(more) = self.position_from(first, name.as_bytes()) {
+            self.entries.remove(more);
+            removed += 1;
         }
-        self.retain(|candidate, _| !candidate.eq_ignore_ascii_case(name.as_bytes()))
+        removed
     }
 
     /// Keeps the fields for which `keep` holds; how many went.
@@ -207,9 +211,8 @@ impl Fields {
 
     /// The values of all fields of this name, in order.
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter()
-            .filter(move |(candidate, _)| candidate.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+        let named = move |entry: &&Entry| self.is_named(**entry, name.as_bytes());
+        self.entries.iter().filter(named).map(|entry| self.value(*entry))
     }
 
     /// Whether there is a field of this name.
@@ -292,9 +295,16 @@ impl Fields {
     }
 
     fn position(&self, name: &[u8]) -> Option<usize> {
-        self.entries
-            .iter()
-            .position(|entry| entry.name_len as usize == name.len() && self.name(*entry).eq_ignore_ascii_case(name))
+        self.position_from(0, name)
+    }
+
+    fn position_from(&self, from: usize, name: &[u8]) -> Option<usize> {
+        self.entries[from..].iter().position(|entry| self.is_named(*entry, name)).map(|at| from + at)
+    }
+
+    #[inline]
+    fn is_named(&self, entry: Entry, name: &[u8]) -> bool {
+        entry.name_len as usize == name.len() && self.name(entry).eq_ignore_ascii_case(name)
     }
 
     fn keep(&mut self, name: &[u8], value: &[u8]) -> Entry {
