@@ -10,9 +10,14 @@ use crate::failure::{Failure, Result, While};
 /// What envoy calls itself, such as `envoy 1.40.0`; none where there is none.
 pub fn version() -> Option<String> {
     let output = Command::new(find("envoy")?).arg("--version").output().ok()?;
-    // `envoy  version: COMMIT/1.40.0/Clean/RELEASE/BoringSSL`
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    Some(format!("envoy {}", said.split('/').nth(1)?))
+    Some(format!("envoy {}", version_in(&String::from_utf8_lossy(&output.stdout))?))
+}
+
+/// The version in what `envoy --version` says. The line begins with the path by which it was called, slashes and all.
+fn version_in(said: &str) -> Option<&str> {
+    let (_, told) = said.split_once("version: ")?;
+    // Commit, version, state of the tree, kind of build, TLS library.
+    told.split('/').nth(1)
 }
 
 /// Starts envoy in front of the site's upstream and waits until it passes on a request.
@@ -79,4 +84,20 @@ fn configuration(listen: SocketAddr, upstream: SocketAddr) -> String {
         up_ip = upstream.ip(),
         up_port = upstream.port(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_stands_behind_the_commit_wherever_the_program_lies() {
+        for program in ["envoy", "/usr/local/bin/envoy", "/srv/version/envoy"] {
+            let said = format!(
+                "\n{program}  version: 9e5580933739775e8bce696a57a2e1bc99368f23/1.40.0/Clean/RELEASE/BoringSSL\n\n"
+            );
+            assert_eq!(version_in(&said), Some("1.40.0"), "{program}");
+        }
+        assert_eq!(version_in("envoy: not found"), None);
+    }
 }
