@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use crate::reader::Placed;
+use crate::diagnostic::Diagnostic;
+use crate::reader::{Placed, Reader, Setting};
+use crate::schema::Schemas;
 use crate::setting::{DAY, HeaderName, HeaderPairs, Identifier, List, MILLISECOND, Span, Whole};
 use crate::snapshot::Name;
 use crate::table::{choices, settings};
+use crate::tree::{Kind, Node};
 
 settings! {
     /// A bucket of tokens: `limit` flow into it in every `every`, it holds `burst`, and an operation takes `weight` for
@@ -32,9 +35,9 @@ settings! {
     #[derive(Eq, Default)]
     pub struct HeaderRules {
         /// To the request, before the upstream sees it.
-        request: HeaderEdits as HeaderEdits, default("{}");
+        request: HeaderEdits as OfRequests, default("{}");
         /// To the answer, before the client sees it.
-        response: HeaderEdits as HeaderEdits, default("{}");
+        response: HeaderEdits as OfAnswers, default("{}");
     }
 
     /// Changes to one head, made in this order: remove, set, add. Upper and lower case of names are the same.
@@ -54,6 +57,89 @@ impl HeaderEdits {
     pub fn is_empty(&self) -> bool {
         self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
     }
+}
+
+/// Changes to a request, of which none may be lost on its way to the upstream.
+struct OfRequests;
+
+impl Setting for OfRequests {
+    type Value = HeaderEdits;
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<HeaderEdits> {
+        tell_written(node, reader, lost_on_the_way_in);
+        HeaderEdits::read(node, reader)
+    }
+
+    fn blank() -> HeaderEdits {
+        HeaderEdits::blank()
+    }
+
+    fn schema(schemas: &mut Schemas) -> serde_json::Value {
+        HeaderEdits::schema(schemas)
+    }
+}
+
+/// Changes to an answer, of which none may be lost on its way to the client.
+struct OfAnswers;
+
+impl Setting for OfAnswers {
+    type Value = HeaderEdits;
+
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<HeaderEdits> {
+        tell_written(node, reader, lost_both_ways);
+        HeaderEdits::read(node, reader)
+    }
+
+    fn blank() -> HeaderEdits {
+        HeaderEdits::blank()
+    }
+
+    fn schema(schemas: &mut Schemas) -> serde_json::Value {
+        HeaderEdits::schema(schemas)
+    }
+}
+
+/// Tells of each header that is written here why nobody would ever see it, and what helps.
+fn tell_written(node: &Node, reader: &mut Reader<'_>, lost: fn(&str) -> Option<(&'static str, String)>) {
+    let Kind::Mapping(edits) = &node.kind else { return };
+    for (key, edit) in edits.iter().filter(|(key, _)| matches!(key.as_str(), "set" | "add")) {
+        let Kind::Mapping(headers) = &edit.value.kind else { continue };
+        reader.under(key, edit, |reader| {
+            for (name, header) in headers {
+                let Some((sentence, hint)) = lost(&name.to_ascii_lowercase()) else { continue };
+                reader.under(name, header, |reader| {
+                    let told = Diagnostic::error(&reader.key_place(), sentence).hint(hint);
+                    reader.tell(told);
+                });
+            }
+        });
+    }
+}
+
+/// Why a rule for this header of requests would do nothing: what speaks of the client, of the way and of the host is written
+/// behind all rules.
+fn lost_on_the_way_in(name: &str) -> Option<(&'static str, String)> {
+    if name == "host" {
+        return Some((
+            "the upstream's own `host` says which one it sees",
+            "choose there, and leave it out here".into(),
+        ));
+    }
+    if matches!(name, "forwarded" | "x-real-ip") || name.starts_with("x-forwarded-") {
+        let sentence = "what tells an upstream of the client is written by the gateway alone, behind all rules";
+        return Some((sentence, "`forwarded` of the upstream chooses how; or take another name".into()));
+    }
+    if name.contains('_') {
+        let hint = format!("`{}`", name.replace('_', "-"));
+        return Some(("no header with an underscore in its name goes on: some servers take it for a dash", hint));
+    }
+    lost_both_ways(name)
+}
+
+/// Why a rule for this header would do nothing, either way.
+fn lost_both_ways(name: &str) -> Option<(&'static str, String)> {
+    let sentence = "it always holds the id by which the access log knows the request";
+    (name == "x-request-id").then(|| (sentence, "take another name".into()))
 }
 
 choices! {
