@@ -34,7 +34,7 @@ pub struct Listener {
     entrance: admission::Door,
 }
 
-// How many connections the system keeps for us between two turns.
+// How many new connections the system keeps for us between two turns; `net.core.somaxconn` may allow fewer.
 const BACKLOG: i32 = 4_096;
 
 impl Listener {

@@ -29,7 +29,8 @@ settings! {
         max_request_line: Placed<usize> as Placed<Size<256, { 1 << 20 }>>, default("8KiB");
         /// Bytes of one header, name and value. A longer one is refused with 431.
         max_header: Placed<usize> as Placed<Size<256, { 1 << 20 }>>, default("16KiB");
-        /// How many headers a request may have, and how many trailers. More are refused with 431.
+        /// How many headers a request may have, and how many trailers. More headers are refused with 431, more trailers
+        /// with 400.
         max_headers: usize as Whole<usize, 8, 4_096>, default("100");
         /// Bytes of a request's line and headers. A longer head is refused with 431.
         max_head: usize as Size<1_024, { 1 << 20 }>, default("64KiB");

@@ -60,16 +60,18 @@ settings! {
         probes: u32 as Whole<u32, 1, 1_000>, default("1");
     }
 
-    /// How long each step of a call may take. Past it the caller gets 504.
+    /// How long each step of a call may take. Past it the caller gets 504, unless it says otherwise.
     #[derive(Eq)]
     pub struct Timeouts {
-        /// Opening a connection.
+        /// Opening a connection: past it 502. Before that, waiting for a call to end where all of `pool.max_connections` are
+        /// under way: past it 503.
         connect: Duration as Span<{ MILLISECOND }, { 10 * MINUTE }>, default("2s");
-        /// From the end of the request to the first byte of the answer.
+        /// From the end of the request to the end of the answer's head.
         first_byte: Duration as Span<{ MILLISECOND }, { DAY }>, default("15s");
         /// While it takes nothing of a request that is written to it.
         write: Duration as Span<{ MILLISECOND }, { DAY }>, default("60s");
-        /// Between two pieces of the body of an answer.
+        /// Between two pieces of the body of an answer, or of a tunnel: past it that breaks off. How long a connection is kept
+        /// for the next call, too.
         idle: Duration as Span<{ MILLISECOND }, { DAY }>, default("60s");
         /// The whole call up to the head of the answer, its waiting for a connection included.
         request: Duration as Span<{ MILLISECOND }, { DAY }>, default("30s");
@@ -78,11 +80,11 @@ settings! {
     /// Connections kept and opened.
     #[derive(Eq)]
     pub struct Pool {
-        /// Idle connections that each worker keeps for the next call.
+        /// Idle connections that each worker keeps to an endpoint for the next call.
         idle_per_worker: usize as Whole<usize, 0, 65_536>, default("64");
-        /// Open connections over all workers.
+        /// Calls under way over all workers, each on a connection of its own; idle connections are kept beside them.
         max_connections: usize as Whole<usize, 1, 1_000_000>, default("1024");
-        /// Calls over all workers that may wait for a connection. The next one gets 503 at once.
+        /// Calls over all workers that may wait for one of those to end. The next one gets 503 at once.
         pending: usize as Whole<usize, 0, 1_000_000>, default("1024");
     }
 
