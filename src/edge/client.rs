@@ -30,9 +30,13 @@ pub fn connection(
     header: Option<&ProxyHeader>,
 ) -> Connection {
     let (mut peer, mut port, mut scheme) = (peer, port, scheme);
+    // Behind a header that names nobody the balancer speaks for itself, or passes on whomever it does not know: either way
+    // the heads are not its own, and what they say of a client was written by nobody who is trusted.
+    let mut is_known = true;
     if let Some(header) = header {
-        if let Origin::Client { source, destination } = header.origin {
-            (peer, port) = (source, destination.port());
+        match header.origin {
+            Origin::Client { source, destination } => (peer, port) = (source, destination.port()),
+            Origin::Balancer | Origin::Unix => is_known = false,
         }
         match header.transport {
             Transport::Tls => scheme = Scheme::Https,
@@ -42,8 +46,8 @@ pub fn connection(
     }
     peer.set_ip(peer.ip().to_canonical());
     let trust = match listener.forwarded {
-        Believed::XForwarded if listener.trusts(peer.ip()) => Trust::XForwarded,
-        Believed::Rfc7239 if listener.trusts(peer.ip()) => Trust::Rfc7239,
+        Believed::XForwarded if is_known && listener.trusts(peer.ip()) => Trust::XForwarded,
+        Believed::Rfc7239 if is_known && listener.trusts(peer.ip()) => Trust::Rfc7239,
         Believed::XForwarded | Believed::Rfc7239 | Believed::Off => Trust::Nothing,
     };
     Connection { peer, trust, scheme, port }

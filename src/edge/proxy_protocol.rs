@@ -69,7 +69,7 @@ pub struct ProxyHeader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// From the load balancer itself: its own checks, and clients it knows nothing of (`LOCAL`, `UNKNOWN`, `UNSPEC`).
-    /// The connection's own address holds.
+    /// The connection's own address holds, and nothing that a head says of another.
     Balancer,
     /// From a client at this address.
     Client {
@@ -78,7 +78,7 @@ pub enum Origin {
         /// Where the client had connected to.
         destination: SocketAddr,
     },
-    /// From a socket of the load balancer's machine, which has no address. The connection's own address holds.
+    /// From a socket of the load balancer's machine, which has no address. As with [`Origin::Balancer`].
     Unix,
 }
 

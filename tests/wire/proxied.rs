@@ -171,6 +171,34 @@ fn a_proxy_header_of_either_version_tells_the_client_for_all_requests_of_its_con
 }
 
 #[test]
+fn behind_a_proxy_header_that_names_nobody_no_head_is_believed() {
+    let upstream = echo();
+    let gateway = listening("trusted_proxies: [ 127.0.0.1 ], proxy_protocol: accept", &upstream.url());
+    let port = gateway.address().port().to_string();
+    let claims = claiming("x-forwarded-for: 6.6.6.6\r\nx-forwarded-proto: https\r\nx-forwarded-host: evil");
+    let alone = [
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-host", "a"),
+        ("x-forwarded-port", &port),
+        ("x-forwarded-proto", "http"),
+    ];
+    let (unknown, local, unspecified) =
+        (&b"PROXY UNKNOWN\r\n"[..], &b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"[..], &b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0"[..]);
+    for header in [unknown, local, unspecified] {
+        let bytes = [header, claims.as_bytes()].concat();
+        assert_eq!(told(&gateway, &upstream, &bytes), (fields(&alone), "127.0.0.1".into()), "{header:?}");
+    }
+    // The same head of the same proxy without a header is its own word.
+    let believed = [
+        ("x-forwarded-for", "6.6.6.6, 127.0.0.1"),
+        ("x-forwarded-host", "evil"),
+        ("x-forwarded-port", "443"),
+        ("x-forwarded-proto", "https"),
+    ];
+    assert_eq!(told(&gateway, &upstream, claims.as_bytes()), (fields(&believed), "6.6.6.6".into()));
+}
+
+#[test]
 fn whatever_is_spoken_behind_a_proxy_header_its_client_is_told() {
     let upstream = echo();
     let gateway = listening("trusted_proxies: [ 127.0.0.1, 10.0.0.0/8 ], proxy_protocol: require", &upstream.url());

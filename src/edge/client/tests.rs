@@ -192,10 +192,13 @@ fn a_proxy_header_names_the_peer_and_what_it_spoke() {
     assert_eq!(told(from("192.0.2.7:1"), Transport::Tls), known("192.0.2.7:1", Trust::Nothing, Scheme::Https, 443));
     // Behind the balancer another proxy that is trusted: what it says in a head is believed as well.
     assert_eq!(told(from("10.9.9.9:1"), Transport::Unknown), known("10.9.9.9:1", Trust::XForwarded, Scheme::Http, 443));
+    // A header that names nobody: the balancer is the client, and no head is believed that says otherwise.
     for origin in [Origin::Balancer, Origin::Unix] {
-        let own = known("10.0.0.1:5000", Trust::XForwarded, Scheme::Http, 8080);
+        let own = known("10.0.0.1:5000", Trust::Nothing, Scheme::Http, 8080);
         assert_eq!(told(origin, Transport::Plain), own);
     }
+    let own = known("10.0.0.1:5000", Trust::XForwarded, Scheme::Http, 8080);
+    assert_eq!(connection(&listener, balancer, 8080, Scheme::Http, None), own);
 }
 
 #[test]
