@@ -1,10 +1,13 @@
 //! HTTP/2 with prior knowledge takes the same path: the same policies, the same record, on the same port and worker.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::Command;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use portolan_exchange::{Phase, Step};
@@ -100,7 +103,11 @@ fn a_large_body_passes_both_ways() {
 }
 
 /// Runs something with a connection on which many requests can be under way.
-fn with_connection<F: Future>(address: SocketAddr, runs: impl FnOnce(SendRequest<Full<Bytes>>) -> F) -> F::Output {
+fn with_connection<B, F>(address: SocketAddr, runs: impl FnOnce(SendRequest<B>) -> F) -> F::Output
+where
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
+    F: Future,
+{
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -116,6 +123,78 @@ fn with_connection<F: Future>(address: SocketAddr, runs: impl FnOnce(SendRequest
 
 fn request(gateway: &TestGateway, path: &str) -> http::Request<Full<Bytes>> {
     http::Request::get(format!("http://{}{path}", gateway.address())).body(Full::default()).unwrap()
+}
+
+#[test]
+fn a_host_that_would_be_none_over_http_1_is_none_here() {
+    let upstream = FakeUpstream::echo();
+    let gateway = plain(&upstream.url(), []);
+    let asked = |target: &str, host: Option<&str>| {
+        let request = http::Request::get(target);
+        let request = if let Some(host) = host { request.header("host", host) } else { request };
+        request.body(Full::<Bytes>::default()).unwrap()
+    };
+    let refused = [
+        asked("http://user@a/", None),
+        asked("http://a!b/", None),
+        asked("http://a:99999/", None),
+        asked("http://[v1.a]/", None),
+        // Without an authority it is the field that tells it.
+        asked("/", Some("a!b")),
+        asked("/", Some("user@a")),
+        asked("/", Some("")),
+        asked("/", Some("\u{e9}")),
+    ];
+    let count = refused.len();
+    with_connection(gateway.address(), |mut sender| async move {
+        for request in refused {
+            let what = format!("{} {:?}", request.uri(), request.headers());
+            let answer = sender.send_request(request).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+            let status = answer.status().as_u16();
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            let problem: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!((status, &problem["code"]), (400, &json!("bad_request")), "{what}");
+        }
+        for request in [asked("http://a_b.c:80/", None), asked("http://[2001:db8::1]:80/", None), asked("/", Some("a"))]
+        {
+            assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
+        }
+    });
+    let faults: Vec<_> = gateway.log(count + 3).iter().map(|line| line["fault"].clone()).take(count).collect();
+    assert_eq!((faults, upstream.count()), (vec![json!("bad_request"); count], 3));
+}
+
+#[test]
+fn trailers_are_held_to_the_rules_of_http_1() {
+    let upstream = RawUpstream::start(|peer| {
+        while peer.request().is_some() {
+            peer.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let gateway = plain(&upstream.url(), []);
+    let request = |trailers: &[(&'static str, &'static str)]| {
+        let trailers = trailers.iter().map(|(name, value)| ((*name).parse().unwrap(), (*value).parse().unwrap()));
+        let trailers: http::HeaderMap = trailers.collect();
+        // Of no length that is known: what has one is sent so, and nothing behind it.
+        let frames = [Frame::data(Bytes::from_static(b"body")), Frame::trailers(trailers)].map(Ok);
+        let body = StreamBody::new(stream::iter(frames));
+        http::Request::post(format!("http://{}/", gateway.address())).body(body).unwrap()
+    };
+    with_connection(gateway.address(), |mut sender| async move {
+        for name in ["authorization", "content-type", "cookie", "host", "content_length", "proxy-authorization"] {
+            let answer = sender.send_request(request(&[("x-sum", "4"), (name, "a")])).await.unwrap();
+            let status = answer.status().as_u16();
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            let problem: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!((status, &problem["code"]), (400, &json!("malformed_body")), "{name}");
+        }
+        assert_eq!(upstream.requests(), [], "a request ended whose trailers were refused");
+        let trailers = [("x-sum", "4"), ("x-forwarded-for", "6.6.6.6"), ("x_sum", "5"), ("x-two", "a")];
+        assert_eq!(sender.send_request(request(&trailers)).await.unwrap().status(), 200);
+        let seen = upstream.wait_for_requests(1).remove(0);
+        let told: Vec<_> = seen.trailers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!((seen.text().as_str(), told), ("body", vec![("x-sum", "4"), ("x-two", "a")]));
+    });
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::scan;
 ///
 /// Stricter than RFC 3986, section 3.2.2: no percent-encoding, no `!$&'()*+,;=`, no `IPvFuture`, no zone, no empty name
 /// and no colon without a port. No userinfo either, which a request never holds (RFC 9110, section 4.2.4).
-pub(crate) fn is_authority(text: &[u8]) -> bool {
+pub fn is_authority(text: &[u8]) -> bool {
     let port = match text {
         [b'[', rest @ ..] => {
             let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };

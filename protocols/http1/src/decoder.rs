@@ -276,7 +276,7 @@ fn read_trailers(section: &mut Section, bytes: &[u8], limits: &Limits) -> Result
 /// Whether a field may come behind the content: not what frames or routes a message, speaks of its connection, carries
 /// credentials, conditions or expectations, or says how the content is to be read (RFC 9110, section 6.5.1). Whoever passed the
 /// head on has decided on these already.
-fn is_allowed_in_trailers(name: &[u8]) -> bool {
+pub fn is_allowed_in_trailers(name: &[u8]) -> bool {
     const OF_HEADS: [&[u8]; 14] = [
         b"authorization",
         b"content-encoding",

@@ -27,7 +27,8 @@ mod write;
 
 use portolan_exchange::fields::is_token;
 
-pub use decoder::{Decoder, EXTENSIONS, Piece};
+pub use authority::is_authority;
+pub use decoder::{Decoder, EXTENSIONS, Piece, is_allowed_in_trailers};
 pub use messages::{Event, Messages};
 pub use refusal::Refusal;
 pub use request::{RequestHead, RequestReader};

@@ -14,8 +14,10 @@ use portolan_exchange::{
     Body, BodyError, BodyStream, Fault, FaultKind, Fields, Frame, Method, Request, Response, Size, Target, Version,
     exchange,
 };
+use portolan_http1::{Refusal, is_allowed_in_trailers, is_authority};
 
 use super::super::door::Door;
+use super::super::http1::fault_of;
 use super::pulse::Beat;
 use crate::edge::pace::Pace;
 use crate::pipeline::Tail;
@@ -57,7 +59,7 @@ pub fn request_in(received: http::Request<Incoming>, mut fields: Fields, door: &
     Ok(Arrival { request, counters })
 }
 
-/// The host asked for: one, and the same wherever it stands (RFC 9112, section 3.2).
+/// The host asked for: one, the same wherever it stands, and such as `Host` may hold over HTTP/1.1 (RFC 9113, section 8.3.1).
 fn authority(received: &http::Request<Incoming>, fields: &Fields) -> Result<Box<str>, Fault> {
     let mut hosts = fields.get_all("host");
     let host = hosts.next();
@@ -69,12 +71,15 @@ fn authority(received: &http::Request<Incoming>, fields: &Fields) -> Result<Box<
         (Some(of_target), Some(host)) if !host.eq_ignore_ascii_case(of_target.as_bytes()) => {
             Err(Fault::new(FaultKind::BadRequest, "the request's target and its host differ"))
         }
-        (Some(of_target), _) => Ok(of_target.into()),
-        (None, Some(host)) => std::str::from_utf8(host)
-            .map(Into::into)
-            .map_err(|_| Fault::new(FaultKind::BadRequest, "the request's host is not text")),
+        (Some(of_target), _) => host_of(of_target.as_bytes()),
+        (None, Some(host)) => host_of(host),
         (None, None) => Err(Fault::new(FaultKind::BadRequest, "the request names no host")),
     }
+}
+
+fn host_of(authority: &[u8]) -> Result<Box<str>, Fault> {
+    let text = std::str::from_utf8(authority).ok().filter(|_| is_authority(authority));
+    text.map(Into::into).ok_or_else(|| fault_of(Refusal::MalformedHost))
 }
 
 fn target(uri: &http::Uri) -> Result<Target, Fault> {
@@ -103,7 +108,7 @@ impl BodyStream for Received {
         };
         let frame = match frame {
             None => None,
-            Some(Ok(frame)) => Some(frame_in(frame)),
+            Some(Ok(frame)) => Some(frame_in(frame).and_then(checked)),
             Some(Err(error)) => Some(Err(broken(&error))),
         };
         let bytes = if let Some(Ok(Frame::Data(data))) = &frame { data.len() } else { 0 };
@@ -116,6 +121,16 @@ impl BodyStream for Received {
 
     fn size(&self) -> Size {
         self.body.size_hint().exact().map_or(Size::Unknown, Size::Exact)
+    }
+}
+
+/// Trailers are held to the rule of HTTP/1.1's: behind us they would be trailers there.
+fn checked(frame: Frame) -> Result<Frame, BodyError> {
+    match &frame {
+        Frame::Trailers(fields) if !fields.iter().all(|(name, _)| is_allowed_in_trailers(name)) => {
+            Err(BodyError::Broken(Refusal::ForbiddenTrailer.sentence().to_owned()))
+        }
+        Frame::Trailers(_) | Frame::Data(_) => Ok(frame),
     }
 }
 
