@@ -4,6 +4,7 @@ mod bodies;
 mod bounds;
 mod duplex;
 mod early;
+mod economy;
 mod foreign;
 mod hop;
 mod idle;

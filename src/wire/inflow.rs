@@ -160,6 +160,21 @@ mod tests {
     }
 
     #[test]
+    fn a_large_piece_stays_where_it_was_received_and_a_small_one_holds_no_buffer() {
+        let mut inflow = Inflow::default();
+        receive(&mut inflow, &vec![b'x'; SIZE]);
+        let received = inflow.bytes().as_ptr_range();
+        let small = inflow.take(0..COPIED, COPIED);
+        let large = inflow.take(10..COPIED + 11, COPIED + 20);
+        // Nor does it move what is behind it.
+        let last = inflow.take(0..inflow.len(), inflow.len());
+        assert!(!received.contains(&small.as_ptr()));
+        assert_eq!(large.as_ptr(), received.start.wrapping_add(COPIED + 10));
+        assert_eq!(last.as_ptr(), received.start.wrapping_add(2 * COPIED + 20));
+        assert_eq!(last.as_ptr_range().end, received.end);
+    }
+
+    #[test]
     fn a_message_longer_than_a_buffer_makes_it_grow() {
         let mut inflow = Inflow::default();
         receive(&mut inflow, &vec![b'a'; SIZE]);

@@ -1,4 +1,5 @@
-//! Foreign parts in processes of their own: curl, Python's HTTP client, a WebSocket server, a crowd of idle clients.
+//! Foreign parts in processes of their own: curl, Python's HTTP client, a WebSocket server, a crowd of idle clients, counters of
+//! segments.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -164,5 +165,56 @@ impl Crowd {
     /// Sends one more request on each; gives how many were answered with 200.
     pub fn again(&mut self) -> usize {
         self.0.ask(&json!("again")).as_u64().expect("a number") as usize
+    }
+}
+
+/// A client on one connection that counts in how many segments each answer comes: as many as there were writes of less than 64 KiB.
+pub struct SegmentClient(Script);
+
+impl SegmentClient {
+    /// Connects.
+    pub fn connect(address: SocketAddr) -> Self {
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
+        Self(Script::start("segments.py", &["client", &host, &port]))
+    }
+
+    /// Sends a request as it stands here, in one write; gives the status of its answer and how many segments that took.
+    #[track_caller]
+    pub fn ask(&mut self, request: &str) -> (u16, u64) {
+        let told = self.0.ask(&json!(request));
+        serde_json::from_value(told).expect("a status and a number")
+    }
+}
+
+/// A service that answers with 204, and counts in how many segments each request comes.
+pub struct SegmentService {
+    script: Script,
+    address: SocketAddr,
+}
+
+impl SegmentService {
+    /// Starts it on a free port.
+    pub fn start() -> Self {
+        let mut script = Script::start("segments.py", &["service"]);
+        let port = script.answer().as_u64().expect("the script tells its port");
+        let port = u16::try_from(port).expect("a port");
+        Self { script, address: SocketAddr::from(([127, 0, 0, 1], port)) }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its URL, as a configuration has it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The first lines of the requests so far, and how many segments each took.
+    #[track_caller]
+    pub fn seen(&mut self) -> Vec<(String, u64)> {
+        let told = self.script.ask(&json!("seen"));
+        serde_json::from_value(told).expect("lines and numbers")
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::json;
 
 use super::fault_proxy::{FaultProxy, Way};
-use super::foreign::{PythonClient, WebSocketEcho, curl};
+use super::foreign::{PythonClient, SegmentClient, SegmentService, WebSocketEcho, curl};
 use super::message::Message;
 use super::nginx::Nginx;
 use super::raw::End;
@@ -86,6 +86,28 @@ fn a_proxy_passes_on_the_end_of_one_way_and_a_reset() {
     let resetting = RawUpstream::start(|peer| peer.reset());
     let (_proxy, mut client) = behind_a_proxy(&resetting);
     assert_eq!(client.end(), End::Reset);
+}
+
+#[test]
+fn segments_are_counted_on_either_side() {
+    for (pieces, segments) in [(&[OK][..], 1), (&OK.split_inclusive("\r\n\r\n").collect::<Vec<_>>(), 2)] {
+        let pieces: Vec<_> = pieces.iter().map(|piece| (*piece).to_owned()).collect();
+        let upstream = RawUpstream::start(move |peer| {
+            while peer.head().is_some() {
+                assert!(pieces.iter().all(|piece| peer.send(piece)));
+            }
+        });
+        let mut client = SegmentClient::connect(upstream.address());
+        assert_eq!([client.ask(GET), client.ask(GET)], [(200, segments); 2]);
+    }
+    let mut service = SegmentService::start();
+    let mut client = RawClient::connect(service.address());
+    let (head, body) = ("POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n", "ok");
+    client.send_pieces([head, body]);
+    assert_eq!(client.answer_to("POST").status(), 204);
+    client.send([head, body].concat());
+    assert_eq!(client.answer_to("POST").status(), 204);
+    assert_eq!(service.seen(), [2, 1].map(|segments| ("POST / HTTP/1.1".to_owned(), segments)));
 }
 
 #[test]
