@@ -1,10 +1,12 @@
 //! Addresses that accept connections. Every worker polls every listening socket, and a connection stays on the worker
 //! that took it.
 
+mod connections;
 mod door;
 mod http1;
 mod http2;
 mod opening;
+mod parking;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,16 +16,18 @@ use std::time::Duration;
 
 use portolan_config::snapshot::Listener as Settings;
 use portolan_exchange::Worker;
+use portolan_exchange::client::Connection;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::edge::admission::{self, Admission, Entered};
+use crate::edge::admission::{self, Admission};
 use crate::pipeline::Engine;
 use crate::wire::Link;
+use connections::Admitted;
+pub use connections::Connections;
 use door::Door;
-use http1::Ended;
+use http1::{Ended, Idle};
+use parking::Parked;
 
 /// A listening socket, shared by all workers.
 pub struct Listener {
@@ -76,21 +80,20 @@ impl Listener {
         TcpListener::from_std(self.socket.try_clone()?)
     }
 
-    /// Accepts on one worker until `stop` is cancelled, and waits for nobody: open connections have their own end.
+    /// Accepts on one worker until it is told to stop, and waits for nobody: open connections have their own end.
     pub async fn accept(
         &self,
         socket: TcpListener,
         worker: Rc<Worker>,
         engine: Rc<Engine>,
-        stop: CancellationToken,
-        connections: TaskTracker,
+        connections: Rc<Connections>,
     ) {
         let port = self.address().map_or(self.settings.address.port(), |address| address.port());
-        let door = Rc::new(Door::new(worker.clone(), engine.clone(), self.settings.clone(), port));
+        let door = Rc::new(Door::new(worker.clone(), engine, self.settings.clone(), port, connections.clone()));
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = connections.stop.cancelled() => return,
                 accepted = accept_with_room(&socket, self.room.clone()) => accepted,
             };
             match accepted {
@@ -103,12 +106,8 @@ impl Listener {
                             continue;
                         }
                     };
-                    let (door, stop) = (door.clone(), stop.clone());
-                    connections.spawn_local(async move {
-                        let open = door.engine.metrics.connection();
-                        connection(&door, stream, peer, entered, stop).await;
-                        drop((open, permit));
-                    });
+                    let admitted = Admitted { entered, _open: door.engine.metrics.connection(), _permit: permit };
+                    connections.spawn(begin(door.clone(), stream, peer, admitted));
                 }
                 // A client that left before its turn came is nobody's trouble.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -122,22 +121,39 @@ impl Listener {
     }
 }
 
-/// Serves a connection to its end, whatever is spoken on it.
-async fn connection(
-    door: &Rc<Door>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    mut entered: Entered,
-    stop: CancellationToken,
-) {
+/// Serves a connection that was accepted.
+async fn begin(door: Rc<Door>, stream: TcpStream, peer: SocketAddr, mut admitted: Admitted) {
     let link = Link::new(stream, &door.turn);
-    let Some(connection) = opening::open(door, &link, peer, &mut entered).await else { return };
-    match http1::serve(door, &link, connection).await {
+    let Some(connection) = opening::open(&door, &link, peer, &mut admitted.entered).await else { return };
+    serve(door, link, connection, None, admitted).await;
+}
+
+/// Goes on with a connection that was parked until something arrived on it.
+async fn take_up(parked: Parked) {
+    let Parked { door, stream, connection, idle, admitted } = parked;
+    // Where the system has no room to watch it, the client finds it closed, as any idle connection may be.
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let link = Link::new(stream, &door.turn);
+    if link.fill_at_once().is_ok_and(|received| received > 0) {
+        serve(door, link, connection, Some(idle), admitted).await;
+    }
+}
+
+/// Serves a connection to its end, whatever is spoken on it, or until it is parked.
+async fn serve(door: Rc<Door>, link: Rc<Link>, connection: Connection, idle: Option<Idle>, admitted: Admitted) {
+    match http1::serve(&door, &link, connection, idle).await {
         Ended::Closed => {}
         Ended::Http2 => {
             let Some((stream, received)) = link.into_stream() else { return };
             // Boxed, so that a connection of HTTP/1.1 carries none of it.
-            Box::pin(http2::serve(door, connection, stream, received, stop)).await;
+            Box::pin(http2::serve(&door, connection, stream, received, door.connections.stop.clone())).await;
+        }
+        Ended::Idle(idle) => {
+            let stream = link.into_stream().and_then(|(stream, _)| stream.into_std().ok());
+            // Without its socket it is closed, as any idle connection may be.
+            let Some(stream) = stream else { return };
+            let parking = door.connections.parking.clone();
+            parking.park(Parked { door, stream, connection, idle, admitted });
         }
     }
 }

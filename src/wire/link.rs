@@ -153,6 +153,14 @@ impl Link {
         }
     }
 
+    /// Reads once what is there already, whatever the runtime knows of it: its number, 0 at the end.
+    ///
+    /// # Errors
+    /// What the system says; [`io::ErrorKind::WouldBlock`] when nothing is there.
+    pub fn fill_at_once(&self) -> io::Result<usize> {
+        self.inflow.borrow_mut().fill(|room| Ok(rustix::io::read(&self.stream, room)?))
+    }
+
     /// Reads once. A read that does not fill its room has drained the socket (epoll(7), question 9): what the runtime knows of
     /// its readiness is taken back at once, which saves the read that would say so.
     fn read(&self, room: &mut [u8]) -> io::Result<usize> {
@@ -415,6 +423,13 @@ impl Link {
     pub fn shut_down(&self) {
         // An error means that there is nobody to tell any more.
         let _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Whether nothing of it is here or waits to be sent, and nobody else holds it.
+    pub fn is_at_rest(self: &Rc<Self>) -> bool {
+        let outflow = self.outflow.borrow();
+        let sent = outflow.pieces.is_empty() && outflow.state == State::Open;
+        sent && self.inflow().len() == 0 && Rc::strong_count(self) == 1
     }
 
     /// Lets go of the connection: the stream and what was received of it. Only its last holder can.

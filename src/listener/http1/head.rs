@@ -7,6 +7,7 @@ use portolan_exchange::{Fault, FaultKind, Moment};
 use portolan_http1::{RequestHead, RequestReader};
 
 use super::{Client, fault_of};
+use crate::listener::parking;
 
 /// What a client begins an HTTP/2 connection with (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -19,12 +20,16 @@ pub enum Next {
     Refused(Fault),
     /// The preface of HTTP/2, which stays unread.
     Http2,
+    /// Nothing for a while, on a connection that may be idle until then.
+    Idle(Moment),
     /// Nothing: the client left, or was quiet for too long, or the gateway is ending.
     Over,
 }
 
 /// How a head arrives.
 struct Waiting {
+    // How long it may take for its first bytes.
+    until: Moment,
     // When its first bytes were seen, if they were not all of it.
     since: Option<Moment>,
     looked_at: usize,
@@ -33,9 +38,10 @@ struct Waiting {
 impl Client<'_> {
     /// Waits for the next request. While nothing of it is here, the connection holds no buffer.
     pub(super) async fn next(&mut self, reader: &mut RequestReader) -> Next {
-        let mut waiting = Waiting { since: None, looked_at: 0 };
         let now = self.door.worker.clock.now();
-        self.link.reading.set(now.after(self.door.settings.idle_timeout));
+        let until = self.idle_until.take().unwrap_or_else(|| now.after(self.door.settings.idle_timeout));
+        let mut waiting = Waiting { until, since: None, looked_at: 0 };
+        self.link.reading.set(parking::due(now).min(waiting.until));
         let next = poll_fn(|context| self.poll_next(context, reader, &mut waiting)).await;
         self.link.reading.clear();
         self.queued = waiting.since.map(|since| self.door.worker.clock.now().since(since)).unwrap_or_default();
@@ -94,14 +100,22 @@ impl Client<'_> {
 
     /// Nothing more is here: waits, within its time.
     fn late(&self, context: &mut Context<'_>, waiting: &Waiting) -> Poll<Next> {
-        if self.link.reading.poll(context).is_pending() {
-            self.link.inflow_mut().cool();
-            return Poll::Pending;
+        while self.link.reading.poll(context).is_ready() {
+            if waiting.since.is_none() && self.door.worker.clock.now() < waiting.until {
+                if self.link.is_at_rest() {
+                    return Poll::Ready(Next::Idle(waiting.until));
+                }
+                // Its client takes its time with the last answer.
+                self.link.reading.set(waiting.until);
+                continue;
+            }
+            return Poll::Ready(match waiting.since {
+                None => Next::Over,
+                Some(_) => Next::Refused(Fault::new(FaultKind::RequestTimeout, "the head did not arrive in time")),
+            });
         }
-        Poll::Ready(match waiting.since {
-            None => Next::Over,
-            Some(_) => Next::Refused(Fault::new(FaultKind::RequestTimeout, "the head did not arrive in time")),
-        })
+        self.link.inflow_mut().cool();
+        Poll::Pending
     }
 }
 
