@@ -3,10 +3,12 @@
 use std::io;
 use std::rc::Rc;
 
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::parking::Parking;
+use super::parking::{Parked, Parking};
+use super::{Start, visit};
 use crate::edge::admission::Entered;
 use crate::metrics::{OpenConnection, WorkerMetrics};
 use crate::wire::Turn;
@@ -42,10 +44,17 @@ impl Connections {
         self.tasks.spawn_local(connection);
     }
 
+    fn take_up(&self, parked: Parked) {
+        let Parked { door, stream, connection, idle, admitted } = parked;
+        // Where the system has no room to watch it, the client finds it closed, as any idle connection may be.
+        let Ok(stream) = TcpStream::from_std(stream) else { return };
+        self.spawn(visit(door, stream, admitted, Start::Parked(connection, idle)));
+    }
+
     /// Takes up those that are parked when something arrives, for as long as the worker lives.
     pub async fn watch(self: Rc<Self>) {
         let parking = self.parking.clone();
-        parking.drive(|parked| self.spawn(super::take_up(parked))).await;
+        parking.drive(|parked| self.take_up(parked)).await;
     }
 
     /// No more come: closes those that are parked, and waits until the others have ended.

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
 use portolan_config::snapshot::Listener as Settings;
 use portolan_exchange::Worker;
 use portolan_exchange::client::Connection;
@@ -107,7 +108,7 @@ impl Listener {
                         }
                     };
                     let admitted = Admitted { entered, _open: door.engine.metrics.connection(), _permit: permit };
-                    connections.spawn(begin(door.clone(), stream, peer, admitted));
+                    connections.spawn(visit(door.clone(), stream, admitted, Start::Accepted(peer)));
                 }
                 // A client that left before its turn came is nobody's trouble.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -121,41 +122,62 @@ impl Listener {
     }
 }
 
-/// Serves a connection that was accepted.
-async fn begin(door: Rc<Door>, stream: TcpStream, peer: SocketAddr, mut admitted: Admitted) {
-    let link = Link::new(stream, &door.turn);
-    let Some(connection) = opening::open(&door, &link, peer, &mut admitted.entered).await else { return };
-    serve(door, link, connection, None, admitted).await;
+/// How a connection comes to its task.
+enum Start {
+    /// From its client, at this address.
+    Accepted(SocketAddr),
+    /// From the parking, when something had arrived.
+    Parked(Connection, Idle),
 }
 
-/// Goes on with a connection that was parked until something arrived on it.
-async fn take_up(parked: Parked) {
-    let Parked { door, stream, connection, idle, admitted } = parked;
-    // Where the system has no room to watch it, the client finds it closed, as any idle connection may be.
-    let Ok(stream) = TcpStream::from_std(stream) else { return };
+/// Serves a connection to its end, or until it is parked.
+fn visit(door: Rc<Door>, stream: TcpStream, mut admitted: Admitted, start: Start) -> impl Future<Output = ()> + use<> {
     let link = Link::new(stream, &door.turn);
-    if link.fill_at_once().is_ok_and(|received| received > 0) {
-        serve(door, link, connection, Some(idle), admitted).await;
+    // No `async fn`: those hold their arguments twice, and there may be thousands of connections.
+    async move {
+        let (connection, idle) = match start {
+            Start::Accepted(peer) => match opening::open(&door, &link, peer, &mut admitted.entered).await {
+                Some(connection) => (connection, None),
+                None => return,
+            },
+            Start::Parked(connection, idle) => match link.fill_at_once() {
+                Ok(1..) => (connection, Some(idle)),
+                Ok(0) | Err(_) => return,
+            },
+        };
+        let ended = http1::serve(&door, &link, connection, idle).await;
+        if let Some(further) = further(ended, admitted, connection, door, link) {
+            further.await;
+        }
     }
 }
 
-/// Serves a connection to its end, whatever is spoken on it, or until it is parked.
-async fn serve(door: Rc<Door>, link: Rc<Link>, connection: Connection, idle: Option<Idle>, admitted: Admitted) {
-    match http1::serve(&door, &link, connection, idle).await {
-        Ended::Closed => {}
+/// What becomes of a connection behind HTTP/1.1: what is done further in its task, if anything is.
+fn further(
+    ended: Ended,
+    // Behind all others, so that a connection leaves its place when it is closed.
+    admitted: Admitted,
+    connection: Connection,
+    door: Rc<Door>,
+    link: Rc<Link>,
+) -> Option<LocalBoxFuture<'static, ()>> {
+    let idle = match ended {
+        Ended::Closed => return None,
         Ended::Http2 => {
-            let Some((stream, received)) = link.into_stream() else { return };
-            // Boxed, so that a connection of HTTP/1.1 carries none of it.
-            Box::pin(http2::serve(&door, connection, stream, received, door.connections.stop.clone())).await;
+            let (stream, received) = link.into_stream()?;
+            return Some(Box::pin(async move {
+                http2::serve(&door, connection, stream, received, door.connections.stop.clone()).await;
+                drop(admitted);
+            }));
         }
-        Ended::Idle(idle) => {
-            let stream = link.into_stream().and_then(|(stream, _)| stream.into_std().ok());
-            // Without its socket it is closed, as any idle connection may be.
-            let Some(stream) = stream else { return };
-            let parking = door.connections.parking.clone();
-            parking.park(Parked { door, stream, connection, idle, admitted });
-        }
-    }
+        Ended::Idle(idle) => idle,
+    };
+    let (stream, _nothing) = link.into_stream()?;
+    // Without its socket it is closed, as any idle connection may be.
+    let stream = stream.into_std().ok()?;
+    let parking = door.connections.parking.clone();
+    parking.park(Parked { door, stream, connection, idle, admitted });
+    None
 }
 
 async fn accept_with_room(

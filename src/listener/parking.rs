@@ -5,8 +5,7 @@
 //! it gets a task again, and goes on as if it had waited in one.
 
 use std::cell::{Cell, RefCell};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
@@ -43,9 +42,9 @@ pub fn due(now: Moment) -> Moment {
 pub struct Parking {
     // What stands in it says which of the sockets has something to read, or was ended.
     epoll: AsyncFd<OwnedFd>,
-    parked: RefCell<Slab<Parked>>,
-    // When their time is over. Those that were taken up leave their entries behind.
-    ends: RefCell<BinaryHeap<Reverse<(Moment, usize)>>>,
+    parked: RefCell<Slab<Box<Parked>>>,
+    // When their time is over, by their places.
+    ends: RefCell<BTreeSet<(Moment, usize)>>,
     next_end: Alarm,
     driver: RefCell<Option<Waker>>,
     is_closed: Cell<bool>,
@@ -104,13 +103,13 @@ impl Parking {
             return;
         }
         let until = parked.idle.until;
-        place.insert(parked);
+        place.insert(Box::new(parked));
         self.metrics.parked(all.len());
         drop(all);
         let is_first = {
             let mut ends = self.ends.borrow_mut();
-            ends.push(Reverse((until, key)));
-            ends.peek().is_some_and(|Reverse(first)| *first == (until, key))
+            ends.insert((until, key));
+            ends.first() == Some(&(until, key))
         };
         if is_first && let Some(driver) = self.driver.borrow().as_ref() {
             driver.wake_by_ref();
@@ -128,7 +127,7 @@ impl Parking {
 
     /// Hands those on which something arrived to `take_up`, and closes those whose time is over, for as long as the worker lives.
     pub async fn drive(self: Rc<Self>, mut take_up: impl FnMut(Parked)) {
-        // What is more is told by the next call.
+        // Of those that are taken up together.
         const EVENTS: usize = 256;
         let mut events = Vec::with_capacity(EVENTS);
         std::future::poll_fn(|context| {
@@ -151,14 +150,20 @@ impl Parking {
             let count = epoll::wait(&self.epoll, spare_capacity(events), Some(&now))
                 .expect("an epoll that is asked what is there already waits for nothing that could break off");
             // Only an epoll that has told everything tells the runtime of more.
-            if count < events.capacity() {
+            let has_told_all = count < events.capacity();
+            if has_told_all {
                 ready.clear_ready();
             }
             for event in events.drain(..) {
                 let key = usize::try_from(event.data.u64()).expect("a key is a place in memory");
                 if let Some(parked) = self.leave(key) {
-                    take_up(parked);
+                    take_up(*parked);
                 }
+            }
+            if !has_told_all {
+                // The others after the tasks of these: a crowd that leaves at once has no tasks at once.
+                context.waker().wake_by_ref();
+                return;
             }
         }
     }
@@ -167,47 +172,28 @@ impl Parking {
     fn poll_next_end(&self, context: &mut Context<'_>) -> Poll<()> {
         let now = self.next_end.now();
         loop {
-            let first = self.ends.borrow().peek().map(|Reverse(first)| *first);
+            let first = self.ends.borrow().first().copied();
             match first {
-                Some((until, key)) if until <= now || !self.is_current(until, key) => {
-                    self.ends.borrow_mut().pop();
-                    if self.is_current(until, key) {
-                        drop(self.leave(key));
-                    }
-                }
+                Some((until, key)) if until <= now => drop(self.leave(key)),
                 Some((until, _)) => {
                     self.next_end.set(until);
-                    break;
+                    return self.next_end.poll(context);
                 }
                 None => {
                     self.next_end.clear();
-                    break;
+                    return Poll::Pending;
                 }
             }
         }
-        self.next_end.poll(context)
-    }
-
-    fn is_current(&self, until: Moment, key: usize) -> bool {
-        self.parked.borrow().get(key).is_some_and(|parked| parked.idle.until == until)
     }
 
     /// Takes a connection out; the epoll forgets its socket.
-    fn leave(&self, key: usize) -> Option<Parked> {
+    fn leave(&self, key: usize) -> Option<Box<Parked>> {
         let mut all = self.parked.borrow_mut();
         let parked = all.try_remove(key)?;
         self.metrics.parked(all.len());
+        self.ends.borrow_mut().remove(&(parked.idle.until, key));
         epoll::delete(&self.epoll, &parked.stream).expect("whoever is parked is in the epoll");
-        self.tidy(&all);
         Some(parked)
-    }
-
-    /// Connections may come and go faster than their time ends: once half of the entries are theirs, they are dropped.
-    fn tidy(&self, all: &Slab<Parked>) {
-        const FEW: usize = 1_024;
-        let mut ends = self.ends.borrow_mut();
-        if ends.len() > FEW + 2 * all.len() {
-            ends.retain(|Reverse((until, key))| all.get(*key).is_some_and(|parked| parked.idle.until == *until));
-        }
     }
 }

@@ -456,3 +456,65 @@ impl Outflow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::time::SystemTime;
+
+    use portolan_exchange::{Clock, Worker};
+
+    use super::*;
+
+    /// A connection, and its other end.
+    async fn pair() -> (Rc<Link>, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let other = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let turn = Turn::of(&Worker::new(0, Clock::manual(SystemTime::UNIX_EPOCH)));
+        (Link::new(TcpStream::from_std(stream).unwrap(), &turn), other)
+    }
+
+    #[actix_rt::test]
+    async fn a_connection_is_not_at_rest_while_its_client_has_not_taken_what_was_sent() {
+        let (link, mut other) = pair().await;
+        assert!(link.is_at_rest());
+        let size = 64 * 1024 * 1024;
+        link.queue_bytes(vec![b'x'; size].into());
+        assert!(!link.is_at_rest());
+        let reading = std::thread::spawn(move || {
+            let mut received = vec![0; size];
+            other.read_exact(&mut received).map(|()| other)
+        });
+        std::future::poll_fn(|context| {
+            assert!(!link.is_at_rest());
+            link.poll_drained(context)
+        })
+        .await
+        .unwrap();
+        assert!(link.is_at_rest());
+        let _other = reading.join().unwrap().unwrap();
+        let held = link.clone();
+        assert!(!link.is_at_rest());
+        drop(held);
+        assert!(link.is_at_rest());
+    }
+
+    #[actix_rt::test]
+    async fn a_connection_is_not_at_rest_while_something_of_it_is_unread() {
+        use std::io::Write;
+        let (link, mut other) = pair().await;
+        assert_eq!(link.fill_at_once().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(link.is_at_rest());
+        other.write_all(b"abc").unwrap();
+        std::future::poll_fn(|context| link.stream.poll_read_ready(context)).await.unwrap();
+        assert_eq!(link.fill_at_once().unwrap(), 3);
+        assert!(!link.is_at_rest());
+        link.inflow_mut().consume(3);
+        assert!(link.is_at_rest());
+        drop(other);
+        std::future::poll_fn(|context| link.stream.poll_read_ready(context)).await.unwrap();
+        assert_eq!(link.fill_at_once().unwrap(), 0);
+    }
+}

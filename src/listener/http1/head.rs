@@ -33,24 +33,26 @@ struct Waiting {
     // When its first bytes were seen, if they were not all of it.
     since: Option<Moment>,
     looked_at: usize,
+    // How far it is read, if that is not to its end; most are here whole at once.
+    reader: Option<Box<RequestReader>>,
 }
 
 impl Client<'_> {
     /// Waits for the next request. While nothing of it is here, the connection holds no buffer.
-    pub(super) async fn next(&mut self, reader: &mut RequestReader) -> Next {
+    pub(super) async fn next(&mut self) -> Next {
         let now = self.door.worker.clock.now();
         let until = self.idle_until.take().unwrap_or_else(|| now.after(self.door.settings.idle_timeout));
-        let mut waiting = Waiting { until, since: None, looked_at: 0 };
+        let mut waiting = Waiting { until, since: None, looked_at: 0, reader: None };
         self.link.reading.set(parking::due(now).min(waiting.until));
-        let next = poll_fn(|context| self.poll_next(context, reader, &mut waiting)).await;
+        let next = poll_fn(|context| self.poll_next(context, &mut waiting)).await;
         self.link.reading.clear();
         self.queued = waiting.since.map(|since| self.door.worker.clock.now().since(since)).unwrap_or_default();
         next
     }
 
-    fn poll_next(&self, context: &mut Context<'_>, reader: &mut RequestReader, waiting: &mut Waiting) -> Poll<Next> {
+    fn poll_next(&self, context: &mut Context<'_>, waiting: &mut Waiting) -> Poll<Next> {
         loop {
-            if let Some(next) = self.look(reader, waiting) {
+            if let Some(next) = self.look(waiting) {
                 return Poll::Ready(next);
             }
             if self.link.poll_trouble(context).is_ready() || (self.door.turn.is_stopping() && waiting.since.is_none()) {
@@ -69,7 +71,7 @@ impl Client<'_> {
     }
 
     /// Looks for a head in what is here.
-    fn look(&self, reader: &mut RequestReader, waiting: &mut Waiting) -> Option<Next> {
+    fn look(&self, waiting: &mut Waiting) -> Option<Next> {
         let mut inflow = self.link.inflow_mut();
         let bytes = inflow.bytes();
         if bytes.len() == waiting.looked_at {
@@ -81,11 +83,14 @@ impl Client<'_> {
                 return Some(Next::Http2);
             }
         } else {
+            let mut fresh = RequestReader::new();
+            let reader = waiting.reader.as_deref_mut().unwrap_or(&mut fresh);
             match reader.read(bytes, &self.door.limits, &self.door.rules) {
                 Ok(Some((head, consumed))) => {
                     inflow.consume(consumed);
                     return Some(Next::Request(Box::new(head)));
                 }
+                Ok(None) if waiting.reader.is_none() => waiting.reader = Some(Box::new(fresh)),
                 Ok(None) => {}
                 Err(refusal) => return Some(Next::Refused(fault_of(refusal))),
             }
