@@ -8,6 +8,7 @@ mod hop;
 mod inflow;
 pub mod library;
 mod link;
+mod outflow;
 mod pipe;
 mod turn;
 
