@@ -5,6 +5,8 @@ use std::io::{self, IoSlice};
 
 use bytes::{Buf, Bytes};
 use portolan_http1::{self as http1, CHUNK_END};
+use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::buffers;
@@ -144,7 +146,9 @@ impl Outflow {
                     *slice = IoSlice::new(piece.bytes());
                     count += 1;
                 }
-                stream.try_write_vectored(&slices[..count])
+                // As a message: a vectored write goes through the checks of files first.
+                let socket = SockRef::from(stream);
+                stream.try_io(Interest::WRITABLE, || socket.send_vectored(&slices[..count]))
             };
             match written {
                 Ok(count) => self.sent(count),
