@@ -147,8 +147,11 @@ impl Parking {
     ) {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         while let Poll::Ready(Ok(mut ready)) = self.epoll.poll_read_ready(context) {
-            let count = epoll::wait(&self.epoll, spare_capacity(events), Some(&now))
-                .expect("an epoll that is asked what is there already waits for nothing that could break off");
+            let Ok(count) = epoll::wait(&self.epoll, spare_capacity(events), Some(&now)) else {
+                // Broken off by a signal: asked once more.
+                context.waker().wake_by_ref();
+                return;
+            };
             // Only an epoll that has told everything tells the runtime of more.
             let has_told_all = count < events.capacity();
             if has_told_all {
