@@ -27,6 +27,7 @@ struct WorkerCells {
     routes: Mutex<BTreeMap<Arc<str>, Arc<RouteCells>>>,
     connections: AtomicU64,
     open: AtomicU64,
+    parked: AtomicU64,
 }
 
 /// The cells of one route on one worker. Only that worker writes them, so relaxed is enough.
@@ -158,6 +159,12 @@ impl Metrics {
             out,
             "# HELP portolan_connections Connections open.\n# TYPE portolan_connections gauge\nportolan_connections {open}"
         );
+        let parked: u64 = workers.iter().map(|cells| cells.parked.load(Ordering::Relaxed)).sum();
+        let _ = writeln!(
+            out,
+            "# HELP portolan_connections_parked Connections that are open and have been idle for so long that they hold no task.\n\
+             # TYPE portolan_connections_parked gauge\nportolan_connections_parked {parked}"
+        );
     }
 
     fn by_route(&self) -> BTreeMap<Arc<str>, Vec<Arc<RouteCells>>> {
@@ -210,6 +217,11 @@ impl WorkerMetrics {
         add(&self.cells.connections, 1);
         add(&self.cells.open, 1);
         OpenConnection(self.cells.clone())
+    }
+
+    /// So many connections of this worker are parked.
+    pub fn parked(&self, count: usize) {
+        self.cells.parked.store(count as u64, Ordering::Relaxed);
     }
 
     fn route(&self, name: &Arc<str>, count: impl FnOnce(&RouteCells)) {

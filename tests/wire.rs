@@ -9,6 +9,7 @@ mod foreign;
 mod hop;
 mod idle;
 mod interim;
+mod parking;
 mod persistence;
 mod proxied;
 mod refused;

@@ -18,13 +18,13 @@ pub struct Line<'a> {
     begin: usize,
 }
 
-/// The name of a member as it stands before text in a line, made by [`member!`]: a line is written once for each request, of
+/// The name of a member as it stands before text in a line, made by `member!`: a line is written once for each request, of
 /// pieces that are ready.
 #[derive(Clone, Copy)]
 pub struct Member(&'static str);
 
 impl Member {
-    /// A name between a comma and a colon, with the quote that text begins with; for [`member!`].
+    /// A name between a comma and a colon, with the quote that text begins with; for `member!`.
     pub const fn piece(piece: &'static str) -> Self {
         Self(piece)
     }

@@ -200,14 +200,17 @@ impl Door {
     /// [`Refused::Listener`] and [`Refused::Files`]: it is to be closed.
     pub fn enter(&self) -> Result<Entered, Refused> {
         let counts = &self.0;
-        let file = counts.admission.file().map_err(|refused| counts.refuse(refused))?;
+        if !counts.admission.files.try_take(1) {
+            return Err(counts.refuse(Refused::Files));
+        }
         let taken = counts
             .open
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < counts.max).then_some(open + 1));
         if taken.is_err() {
+            counts.admission.files.give(1);
             return Err(counts.refuse(Refused::Listener));
         }
-        Ok(Entered { door: self.clone(), address: None, _file: file })
+        Ok(Entered { door: self.clone(), address: None })
     }
 
     /// Open connections.
@@ -238,7 +241,6 @@ impl Counts {
 pub struct Entered {
     door: Door,
     address: Option<IpAddr>,
-    _file: File,
 }
 
 impl Entered {
@@ -271,5 +273,6 @@ impl Drop for Entered {
             addresses.leave(address);
         }
         self.door.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.door.0.admission.files.give(1);
     }
 }

@@ -11,12 +11,11 @@ use portolan_actors::shard::Shard;
 use portolan_exchange::{Clock, Worker, clock};
 use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::DRAIN;
 use crate::access_log::Opener;
 use crate::edge::admission::Admission;
-use crate::listener::Listener;
+use crate::listener::{Connections, Listener};
 use crate::metrics::Metrics;
 use crate::pipeline::{ChildRunner, Engine, Waiting};
 use crate::plan::{Plans, Shared};
@@ -81,18 +80,26 @@ async fn run(setup: Setup, ready: SyncSender<io::Result<()>>) {
     // Before the first buffer and the first listener: both ask for it.
     worker.local(|| admission.account());
     buffers::of_worker(&admission, workers);
-    let engine = Engine::new(&plans, waiting, metrics.worker(), log.open(), seed(index));
+    let metrics = metrics.worker();
+    let engine = Engine::new(&plans, waiting, metrics.clone(), log.open(), seed(index));
     worker.set_runner(Rc::new(ChildRunner(engine.clone())));
     let shard = Shard::start(&shared.control, &worker);
     shared.join_shard(shard.listener());
     let turn = Turn::of(&worker);
+    let connections = match Connections::new(&turn, metrics, stop.clone()) {
+        Ok(connections) => connections,
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
     let driving = [
         tokio::task::spawn_local(turn.clone().drive()),
         tokio::task::spawn_local(turn.alarms().clone().drive()),
         tokio::task::spawn_local(worker.local(Pools::default).watch()),
+        tokio::task::spawn_local(connections.clone().watch()),
     ];
     let housekeeping = tokio::task::spawn_local(keep_house(worker.clone(), engine.clone()));
-    let connections = TaskTracker::new();
     let mut accepting = Vec::new();
     for (name, listener) in listeners {
         let socket = match listener.on_this_worker() {
@@ -103,9 +110,9 @@ async fn run(setup: Setup, ready: SyncSender<io::Result<()>>) {
             }
         };
         let (worker, engine) = (worker.clone(), engine.of_listener(name));
-        let (stop, connections) = (stop.clone(), connections.clone());
+        let connections = connections.clone();
         accepting.push(tokio::task::spawn_local(async move {
-            listener.accept(socket, worker, engine, stop, connections).await;
+            listener.accept(socket, worker, engine, connections).await;
         }));
     }
     let _ = ready.send(Ok(()));
@@ -117,16 +124,15 @@ async fn run(setup: Setup, ready: SyncSender<io::Result<()>>) {
     }
     // 1012: the service restarts, come back (RFC 6455's registry of close codes).
     worker.sessions.close_all(1012, "the gateway is shutting down");
-    connections.close();
     #[expect(clippy::disallowed_methods, reason = "the end must come though a test's clock stands still")]
-    let ended = tokio::time::timeout(DRAIN, connections.wait()).await;
+    let ended = tokio::time::timeout(DRAIN, connections.ended()).await;
     for task in driving {
         task.abort();
     }
     if ended.is_err() {
         tracing::warn!(
             worker = index,
-            open = connections.len(),
+            open = connections.under_way(),
             "connections were cut when the time to drain was over"
         );
     }

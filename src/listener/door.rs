@@ -9,6 +9,7 @@ use portolan_config::snapshot::{self, Listener as Settings};
 use portolan_exchange::{Client, Fault, FaultKind, Fields, Worker, client::Connection};
 use portolan_http1::{self as http1, Limits, Rules};
 
+use super::connections::Connections;
 use crate::edge::admission::{Account, Admission};
 use crate::edge::client;
 use crate::pipeline::Engine;
@@ -30,6 +31,8 @@ pub struct Door {
     pub rules: Rules,
     /// The worker's turn.
     pub turn: Rc<Turn>,
+    /// All connections of the worker.
+    pub connections: Rc<Connections>,
     admission: Arc<Admission>,
 }
 
@@ -38,7 +41,13 @@ const COME_AGAIN: Duration = Duration::from_secs(1);
 
 impl Door {
     /// The door of a listener on this worker.
-    pub fn new(worker: Rc<Worker>, engine: Rc<Engine>, settings: Arc<Settings>, port: u16) -> Self {
+    pub fn new(
+        worker: Rc<Worker>,
+        engine: Rc<Engine>,
+        settings: Arc<Settings>,
+        port: u16,
+        connections: Rc<Connections>,
+    ) -> Self {
         let limits = Limits {
             line: settings.max_request_line,
             field: settings.max_header,
@@ -52,7 +61,7 @@ impl Door {
         };
         let turn = Turn::of(&worker);
         let admission = Account::of(&worker).admission().clone();
-        Self { worker, engine, settings, port, limits, rules: Rules { trace }, turn, admission }
+        Self { worker, engine, settings, port, limits, rules: Rules { trace }, turn, connections, admission }
     }
 
     /// Who asks, by the head of a request as it was received, if there is room for it.

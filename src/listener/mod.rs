@@ -1,10 +1,12 @@
 //! Addresses that accept connections. Every worker polls every listening socket, and a connection stays on the worker
 //! that took it.
 
+mod connections;
 mod door;
 mod http1;
 mod http2;
 mod opening;
+mod parking;
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,18 +14,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
 use portolan_config::snapshot::Listener as Settings;
 use portolan_exchange::Worker;
+use portolan_exchange::client::Connection;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::edge::admission::{self, Admission, Entered};
+use crate::edge::admission::{self, Admission};
 use crate::pipeline::Engine;
 use crate::wire::Link;
+use connections::Admitted;
+pub use connections::Connections;
 use door::Door;
-use http1::Ended;
+use http1::{Ended, Idle};
+use parking::Parked;
 
 /// A listening socket, shared by all workers.
 pub struct Listener {
@@ -76,21 +81,20 @@ impl Listener {
         TcpListener::from_std(self.socket.try_clone()?)
     }
 
-    /// Accepts on one worker until `stop` is cancelled, and waits for nobody: open connections have their own end.
+    /// Accepts on one worker until it is told to stop, and waits for nobody: open connections have their own end.
     pub async fn accept(
         &self,
         socket: TcpListener,
         worker: Rc<Worker>,
         engine: Rc<Engine>,
-        stop: CancellationToken,
-        connections: TaskTracker,
+        connections: Rc<Connections>,
     ) {
         let port = self.address().map_or(self.settings.address.port(), |address| address.port());
-        let door = Rc::new(Door::new(worker.clone(), engine.clone(), self.settings.clone(), port));
+        let door = Rc::new(Door::new(worker.clone(), engine, self.settings.clone(), port, connections.clone()));
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = connections.stop.cancelled() => return,
                 accepted = accept_with_room(&socket, self.room.clone()) => accepted,
             };
             match accepted {
@@ -103,12 +107,8 @@ impl Listener {
                             continue;
                         }
                     };
-                    let (door, stop) = (door.clone(), stop.clone());
-                    connections.spawn_local(async move {
-                        let open = door.engine.metrics.connection();
-                        connection(&door, stream, peer, entered, stop).await;
-                        drop((open, permit));
-                    });
+                    let admitted = Admitted { entered, _open: door.engine.metrics.connection(), _permit: permit };
+                    connections.spawn(visit(door.clone(), stream, admitted, Start::Accepted(peer)));
                 }
                 // A client that left before its turn came is nobody's trouble.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -122,24 +122,62 @@ impl Listener {
     }
 }
 
-/// Serves a connection to its end, whatever is spoken on it.
-async fn connection(
-    door: &Rc<Door>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    mut entered: Entered,
-    stop: CancellationToken,
-) {
+/// How a connection comes to its task.
+enum Start {
+    /// From its client, at this address.
+    Accepted(SocketAddr),
+    /// From the parking, when something had arrived.
+    Parked(Connection, Idle),
+}
+
+/// Serves a connection to its end, or until it is parked.
+fn visit(door: Rc<Door>, stream: TcpStream, mut admitted: Admitted, start: Start) -> impl Future<Output = ()> + use<> {
     let link = Link::new(stream, &door.turn);
-    let Some(connection) = opening::open(door, &link, peer, &mut entered).await else { return };
-    match http1::serve(door, &link, connection).await {
-        Ended::Closed => {}
-        Ended::Http2 => {
-            let Some((stream, received)) = link.into_stream() else { return };
-            // Boxed, so that a connection of HTTP/1.1 carries none of it.
-            Box::pin(http2::serve(door, connection, stream, received, stop)).await;
+    // No `async fn`: those hold their arguments twice, and there may be thousands of connections.
+    async move {
+        let (connection, idle) = match start {
+            Start::Accepted(peer) => match opening::open(&door, &link, peer, &mut admitted.entered).await {
+                Some(connection) => (connection, None),
+                None => return,
+            },
+            Start::Parked(connection, idle) => match link.fill_at_once() {
+                Ok(1..) => (connection, Some(idle)),
+                Ok(0) | Err(_) => return,
+            },
+        };
+        let ended = http1::serve(&door, &link, connection, idle).await;
+        if let Some(further) = further(ended, admitted, connection, door, link) {
+            further.await;
         }
     }
+}
+
+/// What becomes of a connection behind HTTP/1.1: what is done further in its task, if anything is.
+fn further(
+    ended: Ended,
+    // Behind all others, so that a connection leaves its place when it is closed.
+    admitted: Admitted,
+    connection: Connection,
+    door: Rc<Door>,
+    link: Rc<Link>,
+) -> Option<LocalBoxFuture<'static, ()>> {
+    let idle = match ended {
+        Ended::Closed => return None,
+        Ended::Http2 => {
+            let (stream, received) = link.into_stream()?;
+            return Some(Box::pin(async move {
+                http2::serve(&door, connection, stream, received, door.connections.stop.clone()).await;
+                drop(admitted);
+            }));
+        }
+        Ended::Idle(idle) => idle,
+    };
+    let (stream, _nothing) = link.into_stream()?;
+    // Without its socket it is closed, as any idle connection may be.
+    let stream = stream.into_std().ok()?;
+    let parking = door.connections.parking.clone();
+    parking.park(Parked { door, stream, connection, idle, admitted });
+    None
 }
 
 async fn accept_with_room(

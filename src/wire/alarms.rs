@@ -3,7 +3,7 @@
 //! A connection moves its deadline with every message and hardly ever meets it. So moving it only writes a cell; the queue
 //! holds one entry for each alarm, which, when its time has come, is put back to where the deadline has moved meanwhile.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::future::poll_fn;
@@ -34,9 +34,9 @@ struct Entry {
     alarm: Rc<State>,
 }
 
-/// When somebody waits no longer. Dropping it forgets it.
+/// When somebody waits no longer. Dropping it forgets it. One that is never set takes no room of its own.
 pub struct Alarm {
-    state: Rc<State>,
+    state: OnceCell<Rc<State>>,
     alarms: Rc<Alarms>,
 }
 
@@ -64,14 +64,7 @@ impl Alarms {
 
     /// An alarm that is not set.
     pub fn alarm(self: &Rc<Self>) -> Alarm {
-        let state = State {
-            deadline: Cell::new(NEVER),
-            queued: Cell::new(NEVER),
-            entries: Cell::new(0),
-            is_dropped: Cell::new(false),
-            waker: RefCell::new(None),
-        };
-        Alarm { state: Rc::new(state), alarms: self.clone() }
+        Alarm { state: OnceCell::new(), alarms: self.clone() }
     }
 
     /// Wakes whoever waits with a deadline, whether it has come or not: something happened that all must see.
@@ -166,32 +159,36 @@ impl Alarms {
 impl Alarm {
     /// Moves the deadline.
     pub fn set(&self, deadline: Moment) {
-        self.state.deadline.set(deadline);
-        if deadline < self.state.queued.get() {
-            self.alarms.queue(&self.state, deadline);
+        let state = self.state.get_or_init(State::new);
+        state.deadline.set(deadline);
+        if deadline < state.queued.get() {
+            self.alarms.queue(state, deadline);
         }
     }
 
     /// Whether a deadline is set.
     pub fn is_set(&self) -> bool {
-        self.state.deadline.get() != NEVER
+        self.state.get().is_some_and(|state| state.deadline.get() != NEVER)
     }
 
     /// Nobody waits any more.
     pub fn clear(&self) {
-        self.state.deadline.set(NEVER);
+        if let Some(state) = self.state.get() {
+            state.deadline.set(NEVER);
+        }
     }
 
     /// Ready once the deadline has come; an alarm that is not set never is.
     pub fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
-        let deadline = self.state.deadline.get();
+        let Some(state) = self.state.get() else { return Poll::Pending };
+        let deadline = state.deadline.get();
         if deadline == NEVER {
             return Poll::Pending;
         }
         if deadline <= self.alarms.clock.now() {
             return Poll::Ready(());
         }
-        remember(&self.state.waker, context);
+        remember(&state.waker, context);
         Poll::Pending
     }
 
@@ -202,6 +199,16 @@ impl Alarm {
 }
 
 impl State {
+    fn new() -> Rc<Self> {
+        Rc::new(Self {
+            deadline: Cell::new(NEVER),
+            queued: Cell::new(NEVER),
+            entries: Cell::new(0),
+            is_dropped: Cell::new(false),
+            waker: RefCell::new(None),
+        })
+    }
+
     fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
@@ -211,10 +218,11 @@ impl State {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
+        let Some(state) = self.state.get() else { return };
         // A task must not be held until its entry's time has come.
-        self.state.waker.borrow_mut().take();
-        self.state.is_dropped.set(true);
-        let entries = self.state.entries.get();
+        state.waker.borrow_mut().take();
+        state.is_dropped.set(true);
+        let entries = state.entries.get();
         if entries > 0 {
             self.alarms.drop_entries(entries);
         }

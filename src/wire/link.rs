@@ -4,29 +4,23 @@
 //! work instead of one long zigzag; what does not fit into the system's buffer then is sent when there is room.
 
 use std::cell::{Cell, Ref, RefCell, RefMut};
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use portolan_http1::{self as http1, CHUNK_END};
+use bytes::Bytes;
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::alarms::{Alarm, remember};
-use super::buffers;
 use super::inflow::Inflow;
+use super::outflow::{Outflow, State};
 use super::turn::Turn;
-use crate::edge::admission::{File, Memory};
+use crate::edge::admission::File;
 
 /// What may wait to be sent before whoever makes more of it waits, too.
 pub const HIGH_WATER: usize = 128 * 1024;
-
-// Pieces up to this size are copied behind the head before them: that is cheaper than a piece of their own, and holds no buffer
-// for a few bytes.
-const GATHERED: usize = 512;
 
 // What is this long or longer is sent at once: at the end of the turn it would have left the processor's nearest caches, behind
 // all that was read meanwhile.
@@ -63,51 +57,6 @@ pub enum NotTaken {
 enum Watched {
     Trouble,
     Drained,
-}
-
-/// What waits to be sent.
-#[derive(Default)]
-struct Outflow {
-    pieces: VecDeque<Piece>,
-    len: usize,
-    state: State,
-    // While the system takes no more: what waits for a client that reads nothing.
-    charged: Option<Memory>,
-}
-
-/// Where the outflow stands.
-#[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Nothing waits, or what waits is not due yet.
-    #[default]
-    Open,
-    /// It is in the turn's list.
-    Deferred,
-    /// The system takes no more now.
-    Blocked,
-    /// It takes nothing any more.
-    Failed(io::ErrorKind),
-}
-
-enum Piece {
-    Head(Vec<u8>, usize),
-    Body(Bytes),
-}
-
-impl Piece {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Head(head, sent) => &head[*sent..],
-            Self::Body(bytes) => bytes,
-        }
-    }
-
-    fn advance(&mut self, count: usize) {
-        match self {
-            Self::Head(_, sent) => *sent += count,
-            Self::Body(bytes) => bytes.advance(count),
-        }
-    }
 }
 
 impl Link {
@@ -153,6 +102,14 @@ impl Link {
         }
     }
 
+    /// Reads once what is there already, whatever the runtime knows of it: its number, 0 at the end.
+    ///
+    /// # Errors
+    /// What the system says; [`io::ErrorKind::WouldBlock`] when nothing is there.
+    pub fn fill_at_once(&self) -> io::Result<usize> {
+        self.inflow.borrow_mut().fill(|room| Ok(rustix::io::read(&self.stream, room)?))
+    }
+
     /// Reads once. A read that does not fill its room has drained the socket (epoll(7), question 9): what the runtime knows of
     /// its readiness is taken back at once, which saves the read that would say so.
     fn read(&self, room: &mut [u8]) -> io::Result<usize> {
@@ -167,84 +124,36 @@ impl Link {
         }
     }
 
-    /// Queues a head; its buffer comes from [`buffers::head`] and goes back there.
+    /// Queues a head; its buffer comes from [`buffers::head`](super::buffers::head) and goes back there.
     pub fn queue_head(&self, head: Vec<u8>) {
-        self.queue(Piece::Head(head, 0));
+        self.outflow.borrow_mut().queue_head(head);
     }
 
     /// Queues bytes behind what waits already.
     pub fn queue_bytes(&self, bytes: Bytes) {
-        let is_gathered =
-            bytes.len() <= GATHERED && self.append_to_last(bytes.len(), |out| out.extend_from_slice(&bytes));
-        if !is_gathered && !bytes.is_empty() {
-            self.queue(Piece::Body(bytes));
-        }
+        self.outflow.borrow_mut().queue_bytes(bytes);
     }
 
     /// Queues a chunk of a chunked body. Small ones are gathered, however many there are: what waits takes hardly more memory than
     /// it has bytes.
     pub fn queue_chunk(&self, data: Bytes) {
-        // Sixteen digits and CRLF; more than any length of ours needs.
-        const HEAD: usize = 18;
-        if data.len() > GATHERED {
-            self.append(HEAD, |out| http1::write_chunk_head(out, data.len()));
-            self.queue_bytes(data);
-            self.queue_bytes(Bytes::from_static(CHUNK_END));
-            return;
-        }
-        self.append(HEAD + data.len() + CHUNK_END.len(), |out| {
-            http1::write_chunk_head(out, data.len());
-            out.extend_from_slice(&data);
-            out.extend_from_slice(CHUNK_END);
-        });
-    }
-
-    /// Writes up to `room` bytes behind what waits: into the last head while it has room for them, else into a new one.
-    fn append(&self, room: usize, write: impl Fn(&mut Vec<u8>)) {
-        if !self.append_to_last(room, &write) {
-            let mut head = buffers::head();
-            write(&mut head);
-            self.queue_head(head);
-        }
-    }
-
-    /// Writes up to `room` bytes behind what waits, if that is a head with room for them.
-    fn append_to_last(&self, room: usize, write: impl Fn(&mut Vec<u8>)) -> bool {
-        let mut outflow = self.outflow.borrow_mut();
-        let Some(Piece::Head(head, _)) = outflow.pieces.back_mut() else { return false };
-        if head.capacity() - head.len() < room {
-            return false;
-        }
-        let before = head.len();
-        write(head);
-        let written = head.len() - before;
-        outflow.len += written;
-        true
-    }
-
-    fn queue(&self, piece: Piece) {
-        let mut outflow = self.outflow.borrow_mut();
-        if let State::Failed(_) = outflow.state {
-            return;
-        }
-        outflow.len += piece.bytes().len();
-        outflow.pieces.push_back(piece);
+        self.outflow.borrow_mut().queue_chunk(data);
     }
 
     /// How many bytes wait to be sent.
     pub fn waiting(&self) -> usize {
-        self.outflow.borrow().len
+        self.outflow.borrow().len()
     }
 
     /// Lets what is queued be sent at the end of the turn; at once where it is much.
     pub fn defer(self: &Rc<Self>) {
         {
             let mut outflow = self.outflow.borrow_mut();
-            if outflow.state != State::Open || outflow.pieces.is_empty() {
+            if outflow.state != State::Open || outflow.is_empty() {
                 return;
             }
-            if outflow.len >= MUCH {
-                self.write(&mut outflow);
+            if outflow.len() >= MUCH {
+                outflow.write(&self.stream);
                 return;
             }
             outflow.state = State::Deferred;
@@ -258,7 +167,7 @@ impl Link {
             let mut outflow = self.outflow.borrow_mut();
             if outflow.state == State::Deferred {
                 outflow.state = State::Open;
-                self.write(&mut outflow);
+                outflow.write(&self.stream);
             }
             outflow.state
         };
@@ -282,8 +191,8 @@ impl Link {
         loop {
             match outflow.state {
                 State::Failed(kind) => return Poll::Ready(Err(kind.into())),
-                State::Open if outflow.pieces.is_empty() => return Poll::Ready(Ok(())),
-                State::Open | State::Deferred => self.write(&mut outflow),
+                State::Open if outflow.is_empty() => return Poll::Ready(Ok(())),
+                State::Open | State::Deferred => outflow.write(&self.stream),
                 State::Blocked => {
                     if self.stream.poll_write_ready(context)?.is_pending() {
                         self.watched.set(Watched::Drained);
@@ -323,44 +232,6 @@ impl Link {
                 Ok(()) => Poll::Pending,
                 Err(error) => Poll::Ready(error),
             },
-        }
-    }
-
-    /// Writes until nothing waits or the system takes no more.
-    fn write(&self, outflow: &mut Outflow) {
-        // What is more is taken by the next call.
-        const PIECES: usize = 16;
-        while let Some(first) = outflow.pieces.front() {
-            let written = if outflow.pieces.len() == 1 {
-                self.stream.try_write(first.bytes())
-            } else {
-                let mut slices = [IoSlice::new(&[]); PIECES];
-                let mut count = 0;
-                for (slice, piece) in slices.iter_mut().zip(&outflow.pieces) {
-                    *slice = IoSlice::new(piece.bytes());
-                    count += 1;
-                }
-                self.stream.try_write_vectored(&slices[..count])
-            };
-            match written {
-                Ok(count) => outflow.sent(count),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    outflow.state = State::Blocked;
-                    outflow.charged = buffers::charge(outflow.len);
-                    return;
-                }
-                Err(error) => {
-                    outflow.pieces.clear();
-                    outflow.len = 0;
-                    outflow.charged = None;
-                    outflow.state = State::Failed(error.kind());
-                    return;
-                }
-            }
-        }
-        if outflow.charged.is_some() {
-            outflow.charged = None;
         }
     }
 
@@ -417,6 +288,13 @@ impl Link {
         let _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
     }
 
+    /// Whether nothing of it is here or waits to be sent, and nobody else holds it.
+    pub fn is_at_rest(self: &Rc<Self>) -> bool {
+        let outflow = self.outflow.borrow();
+        let sent = outflow.is_empty() && outflow.state == State::Open;
+        sent && self.inflow().len() == 0 && Rc::strong_count(self) == 1
+    }
+
     /// Lets go of the connection: the stream and what was received of it. Only its last holder can.
     pub fn into_stream(self: Rc<Self>) -> Option<(TcpStream, Vec<u8>)> {
         let link = Rc::into_inner(self)?;
@@ -424,20 +302,64 @@ impl Link {
     }
 }
 
-impl Outflow {
-    fn sent(&mut self, mut count: usize) {
-        self.len -= count;
-        while count > 0 {
-            let Some(first) = self.pieces.front_mut() else { return };
-            let len = first.bytes().len();
-            if count < len {
-                first.advance(count);
-                return;
-            }
-            count -= len;
-            if let Some(Piece::Head(head, _)) = self.pieces.pop_front() {
-                buffers::give_back(head);
-            }
-        }
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::time::SystemTime;
+
+    use portolan_exchange::{Clock, Worker};
+
+    use super::*;
+
+    /// A connection, and its other end.
+    async fn pair() -> (Rc<Link>, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let other = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let turn = Turn::of(&Worker::new(0, Clock::manual(SystemTime::UNIX_EPOCH)));
+        (Link::new(TcpStream::from_std(stream).unwrap(), &turn), other)
+    }
+
+    #[actix_rt::test]
+    async fn a_connection_is_not_at_rest_while_its_client_has_not_taken_what_was_sent() {
+        let (link, mut other) = pair().await;
+        assert!(link.is_at_rest());
+        let size = 64 * 1024 * 1024;
+        link.queue_bytes(vec![b'x'; size].into());
+        assert!(!link.is_at_rest());
+        let reading = std::thread::spawn(move || {
+            let mut received = vec![0; size];
+            other.read_exact(&mut received).map(|()| other)
+        });
+        std::future::poll_fn(|context| {
+            assert!(!link.is_at_rest());
+            link.poll_drained(context)
+        })
+        .await
+        .unwrap();
+        assert!(link.is_at_rest());
+        let _other = reading.join().unwrap().unwrap();
+        let held = link.clone();
+        assert!(!link.is_at_rest());
+        drop(held);
+        assert!(link.is_at_rest());
+    }
+
+    #[actix_rt::test]
+    async fn a_connection_is_not_at_rest_while_something_of_it_is_unread() {
+        use std::io::Write;
+        let (link, mut other) = pair().await;
+        assert_eq!(link.fill_at_once().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(link.is_at_rest());
+        other.write_all(b"abc").unwrap();
+        std::future::poll_fn(|context| link.stream.poll_read_ready(context)).await.unwrap();
+        assert_eq!(link.fill_at_once().unwrap(), 3);
+        assert!(!link.is_at_rest());
+        link.inflow_mut().consume(3);
+        assert!(link.is_at_rest());
+        drop(other);
+        std::future::poll_fn(|context| link.stream.poll_read_ready(context)).await.unwrap();
+        assert_eq!(link.fill_at_once().unwrap(), 0);
     }
 }

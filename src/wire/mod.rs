@@ -8,10 +8,11 @@ mod hop;
 mod inflow;
 pub mod library;
 mod link;
+mod outflow;
 mod pipe;
 mod turn;
 
-pub use alarms::Alarm;
+pub use alarms::{Alarm, remember};
 pub use hop::{Named, Upgrades, is_of_one_hop, strip_hop};
 pub use link::{HIGH_WATER, Link, NotTaken};
 pub use pipe::Pipe;

@@ -7,6 +7,7 @@ use portolan_exchange::{Fault, FaultKind, Moment};
 use portolan_http1::{RequestHead, RequestReader};
 
 use super::{Client, fault_of};
+use crate::listener::parking;
 
 /// What a client begins an HTTP/2 connection with (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -19,32 +20,39 @@ pub enum Next {
     Refused(Fault),
     /// The preface of HTTP/2, which stays unread.
     Http2,
+    /// Nothing for a while, on a connection that may be idle until then.
+    Idle(Moment),
     /// Nothing: the client left, or was quiet for too long, or the gateway is ending.
     Over,
 }
 
 /// How a head arrives.
 struct Waiting {
+    // How long it may take for its first bytes.
+    until: Moment,
     // When its first bytes were seen, if they were not all of it.
     since: Option<Moment>,
     looked_at: usize,
+    // How far it is read, if that is not to its end; most are here whole at once.
+    reader: Option<Box<RequestReader>>,
 }
 
 impl Client<'_> {
     /// Waits for the next request. While nothing of it is here, the connection holds no buffer.
-    pub(super) async fn next(&mut self, reader: &mut RequestReader) -> Next {
-        let mut waiting = Waiting { since: None, looked_at: 0 };
+    pub(super) async fn next(&mut self) -> Next {
         let now = self.door.worker.clock.now();
-        self.link.reading.set(now.after(self.door.settings.idle_timeout));
-        let next = poll_fn(|context| self.poll_next(context, reader, &mut waiting)).await;
+        let until = self.idle_until.take().unwrap_or_else(|| now.after(self.door.settings.idle_timeout));
+        let mut waiting = Waiting { until, since: None, looked_at: 0, reader: None };
+        self.link.reading.set(parking::due(now).min(waiting.until));
+        let next = poll_fn(|context| self.poll_next(context, &mut waiting)).await;
         self.link.reading.clear();
         self.queued = waiting.since.map(|since| self.door.worker.clock.now().since(since)).unwrap_or_default();
         next
     }
 
-    fn poll_next(&self, context: &mut Context<'_>, reader: &mut RequestReader, waiting: &mut Waiting) -> Poll<Next> {
+    fn poll_next(&self, context: &mut Context<'_>, waiting: &mut Waiting) -> Poll<Next> {
         loop {
-            if let Some(next) = self.look(reader, waiting) {
+            if let Some(next) = self.look(waiting) {
                 return Poll::Ready(next);
             }
             if self.link.poll_trouble(context).is_ready() || (self.door.turn.is_stopping() && waiting.since.is_none()) {
@@ -63,7 +71,7 @@ impl Client<'_> {
     }
 
     /// Looks for a head in what is here.
-    fn look(&self, reader: &mut RequestReader, waiting: &mut Waiting) -> Option<Next> {
+    fn look(&self, waiting: &mut Waiting) -> Option<Next> {
         let mut inflow = self.link.inflow_mut();
         let bytes = inflow.bytes();
         if bytes.len() == waiting.looked_at {
@@ -75,11 +83,14 @@ impl Client<'_> {
                 return Some(Next::Http2);
             }
         } else {
+            let mut fresh = RequestReader::new();
+            let reader = waiting.reader.as_deref_mut().unwrap_or(&mut fresh);
             match reader.read(bytes, &self.door.limits, &self.door.rules) {
                 Ok(Some((head, consumed))) => {
                     inflow.consume(consumed);
                     return Some(Next::Request(Box::new(head)));
                 }
+                Ok(None) if waiting.reader.is_none() => waiting.reader = Some(Box::new(fresh)),
                 Ok(None) => {}
                 Err(refusal) => return Some(Next::Refused(fault_of(refusal))),
             }
@@ -94,14 +105,22 @@ impl Client<'_> {
 
     /// Nothing more is here: waits, within its time.
     fn late(&self, context: &mut Context<'_>, waiting: &Waiting) -> Poll<Next> {
-        if self.link.reading.poll(context).is_pending() {
-            self.link.inflow_mut().cool();
-            return Poll::Pending;
+        while self.link.reading.poll(context).is_ready() {
+            if waiting.since.is_none() && self.door.worker.clock.now() < waiting.until {
+                if self.link.is_at_rest() {
+                    return Poll::Ready(Next::Idle(waiting.until));
+                }
+                // Its client takes its time with the last answer.
+                self.link.reading.set(waiting.until);
+                continue;
+            }
+            return Poll::Ready(match waiting.since {
+                None => Next::Over,
+                Some(_) => Next::Refused(Fault::new(FaultKind::RequestTimeout, "the head did not arrive in time")),
+            });
         }
-        Poll::Ready(match waiting.since {
-            None => Next::Over,
-            Some(_) => Next::Refused(Fault::new(FaultKind::RequestTimeout, "the head did not arrive in time")),
-        })
+        self.link.inflow_mut().cool();
+        Poll::Pending
     }
 }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use portolan_exchange::client::Connection;
 use portolan_exchange::upgrade::Tunnel;
-use portolan_exchange::{Fault, Method, Response};
-use portolan_http1::{Refusal, RequestHead, RequestReader};
+use portolan_exchange::{Fault, Method, Moment, Response};
+use portolan_http1::{Refusal, RequestHead};
 
 use super::door::{Door, Refused};
 use crate::pipeline::Begun;
@@ -28,6 +28,17 @@ pub enum Ended {
     Closed,
     /// The client speaks HTTP/2: what was received so far is still there.
     Http2,
+    /// It was quiet for so long that it can wait elsewhere: nothing of a request is here, nothing waits to be sent.
+    Idle(Idle),
+}
+
+/// A connection that waits for its next request.
+#[derive(Debug, Clone, Copy)]
+pub struct Idle {
+    /// How many requests it has brought.
+    pub served: u64,
+    /// Until when it may be idle.
+    pub until: Moment,
 }
 
 /// What becomes of a connection behind an exchange.
@@ -48,45 +59,57 @@ struct Client<'a> {
     link: &'a Rc<Link>,
     connection: Connection,
     served: u64,
+    // Until when it may be idle, where that began before it was taken up.
+    idle_until: Option<Moment>,
     // How long the head at hand took to arrive.
     queued: Duration,
 }
 
-/// Serves a connection to its end. Dropping the future cancels what is under way on it.
-pub async fn serve(door: &Rc<Door>, link: &Rc<Link>, connection: Connection) -> Ended {
-    let mut client = Client { door, link, connection, served: 0, queued: Duration::ZERO };
-    let mut reader = RequestReader::new();
-    loop {
-        let after = match client.next(&mut reader).await {
-            head::Next::Request(head) => {
-                client.served += 1;
-                match client.begin(*head) {
-                    // Boxed, so that an idle connection holds none of what an exchange needs.
-                    Ok((answering, begun)) => Box::pin(client.exchange(answering, begun)).await,
-                    Err(refused) => {
-                        let (method, response) = *refused;
-                        answer::refuse(link, response, Some(&method))
+/// Serves a connection to its end, or until it is idle for so long that it is parked; `idle` is what it was before. Dropping the
+/// future cancels what is under way on it.
+pub fn serve<'a>(
+    door: &'a Rc<Door>,
+    link: &'a Rc<Link>,
+    connection: Connection,
+    idle: Option<Idle>,
+) -> impl Future<Output = Ended> + use<'a> {
+    let (served, idle_until) = idle.map_or((0, None), |Idle { served, until }| (served, Some(until)));
+    let mut client = Client { door, link, connection, served, idle_until, queued: Duration::ZERO };
+    // What an idle connection holds is what this future holds, and an `async fn` holds its arguments twice.
+    async move {
+        loop {
+            let after = match client.next().await {
+                head::Next::Request(head) => {
+                    client.served += 1;
+                    match client.begin(*head) {
+                        // Boxed, so that an idle connection holds none of what an exchange needs.
+                        Ok((answering, begun)) => Box::pin(client.exchange(answering, begun)).await,
+                        Err(refused) => {
+                            let (method, response) = *refused;
+                            answer::refuse(client.link, response, Some(&method))
+                        }
                     }
                 }
-            }
-            head::Next::Refused(fault) => client.refuse(&fault),
-            head::Next::Http2 => return Ended::Http2,
-            head::Next::Over => {
-                // The last answers may still be on their way.
-                let _ = client.taken().await;
-                return Ended::Closed;
-            }
-        };
-        match after {
-            After::Reuse => {}
-            After::Linger => {
-                linger::linger(link).await;
-                return Ended::Closed;
-            }
-            After::Close => return Ended::Closed,
-            After::Upgraded(tunnel) => {
-                tunnel.run(Box::pin(Pipe::new(link.clone()))).await;
-                return Ended::Closed;
+                head::Next::Refused(fault) => client.refuse(&fault),
+                head::Next::Http2 => return Ended::Http2,
+                head::Next::Idle(until) => return Ended::Idle(Idle { served: client.served, until }),
+                head::Next::Over => {
+                    // The last answers may still be on their way.
+                    let _ = client.taken().await;
+                    return Ended::Closed;
+                }
+            };
+            match after {
+                After::Reuse => {}
+                After::Linger => {
+                    Box::pin(linger::linger(client.link)).await;
+                    return Ended::Closed;
+                }
+                After::Close => return Ended::Closed,
+                After::Upgraded(tunnel) => {
+                    tunnel.run(Box::pin(Pipe::new(client.link.clone()))).await;
+                    return Ended::Closed;
+                }
             }
         }
     }
