@@ -188,3 +188,45 @@ impl Outflow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::inflow::Inflow;
+    use super::*;
+
+    #[test]
+    fn a_large_piece_is_sent_from_where_it_was_received() {
+        let mut inflow = Inflow::default();
+        let read = inflow.fill(|room| {
+            room[..20_000].fill(b'x');
+            Ok(20_000)
+        });
+        assert_eq!(read.unwrap(), 20_000);
+        let received = inflow.bytes().as_ptr();
+        let piece = inflow.take(100..19_000, 20_000);
+        let mut outflow = Outflow::default();
+        outflow.queue_head(b"head".to_vec());
+        outflow.queue_bytes(piece.slice(..10_000));
+        outflow.queue_chunk(piece.slice(10_000..));
+        let waiting: Vec<_> =
+            outflow.pieces.iter().map(|piece| (piece.bytes().as_ptr(), piece.bytes().len())).collect();
+        assert_eq!(waiting[1], (received.wrapping_add(100), 10_000));
+        assert_eq!(waiting[3], (received.wrapping_add(10_100), 8_900));
+        let text: Vec<u8> = outflow.pieces.iter().flat_map(|piece| piece.bytes().to_vec()).collect();
+        assert_eq!(text, format!("head{}22c4\r\n{}\r\n", "x".repeat(10_000), "x".repeat(8_900)).as_bytes());
+        // What the system did not take goes on from there.
+        outflow.sent(4 + 10);
+        let first = outflow.pieces.front().expect("most of it waits").bytes();
+        assert_eq!((first.as_ptr(), outflow.len()), (received.wrapping_add(110), text.len() - 14));
+    }
+
+    #[test]
+    fn small_pieces_are_gathered_behind_the_head_before_them() {
+        let mut outflow = Outflow::default();
+        outflow.queue_head(buffers::head());
+        outflow.queue_bytes(Bytes::from_static(b"small "));
+        outflow.queue_chunk(Bytes::from_static(b"pieces"));
+        let waiting: Vec<_> = outflow.pieces.iter().map(Piece::bytes).collect();
+        assert_eq!(waiting, [b"small 6\r\npieces\r\n"]);
+    }
+}

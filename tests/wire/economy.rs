@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{echo, get, is_id, plain};
 use crate::kit::foreign::{SegmentClient, SegmentService};
-use crate::kit::raw::Peer;
 use crate::kit::wait::Watched;
 use crate::kit::{RawClient, RawUpstream, TestGateway};
 
@@ -172,15 +171,21 @@ fn untouched() -> Vec<String> {
     UNTOUCHED.iter().map(|line| line.iter().copied().map(char::from).collect()).collect()
 }
 
-#[test]
-fn the_lines_of_a_request_pass_byte_by_byte_but_for_those_of_its_hop() {
+/// An upstream that answers one request on each connection, and keeps the bytes of its head.
+fn keeping_heads() -> (RawUpstream, Watched<Vec<Vec<u8>>>) {
     let heads = Watched::<Vec<Vec<u8>>>::default();
     let seen = heads.clone();
-    let upstream = RawUpstream::start(move |peer: &mut Peer| {
+    let upstream = RawUpstream::start(move |peer| {
         let head = head_of(|| peer.read_bytes(1).expect("a head has an end")[0]);
         seen.change(|heads| heads.push(head));
         peer.send("HTTP/1.1 204 No Content\r\n\r\n");
     });
+    (upstream, heads)
+}
+
+#[test]
+fn the_lines_of_a_request_pass_byte_by_byte_but_for_those_of_its_hop() {
+    let (upstream, heads) = keeping_heads();
     let gateway = plain(&upstream.url());
     let mut client = RawClient::connect(gateway.address());
     let of_hop =
@@ -207,6 +212,17 @@ fn the_lines_of_a_request_pass_byte_by_byte_but_for_those_of_its_hop() {
         "Content-Length: 0".to_owned(),
     ];
     assert_eq!(own, expected);
+}
+
+#[test]
+fn the_space_around_a_value_is_no_part_of_it_and_one_of_it_stays() {
+    let (upstream, heads) = keeping_heads();
+    let gateway = plain(&upstream.url());
+    let mut client = RawClient::connect(gateway.address());
+    client.send("GET / HTTP/1.1\r\nX-Tight:a\r\nX-Wide: \t a  b \t\r\nhost:a\r\nX-None:\r\nX-Last: c \r\n\r\n");
+    assert_eq!(client.answer_to("GET").status(), 204);
+    let head = heads.wait("a head", |heads| heads.first().cloned());
+    assert_eq!(lines(&head)[..4], ["X-Tight: a", "X-Wide: a  b", "X-None: ", "X-Last: c"]);
 }
 
 #[test]
