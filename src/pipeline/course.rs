@@ -322,7 +322,9 @@ impl Course {
         let content = match content {
             Content::Bytes(body @ Body::Stream(_)) => {
                 let deadline = self.exchange().deadline;
-                let clock = self.worker.clock.clone();
+                let worker = self.worker.clone();
+                let clock = worker.clock.clone();
+                let body = super::gather::held(&worker, self.exchange(), body);
                 let gathered =
                     clock.until(deadline, body.collect(cap)).await.map_err(|_| out_of_time("its reply was read"))?;
                 let gathered = gathered.map_err(|error| {

@@ -13,14 +13,31 @@ use crate::edge::admission::{Account, Charge};
 
 /// Takes the request's body, to be read into memory.
 pub fn charged(worker: &Worker, exchange: &mut Exchange) -> Body {
-    let body = std::mem::take(&mut exchange.request.body);
-    let charge = Rc::new(RefCell::new(Account::of(worker).open()));
-    exchange.tickets.put(Held { _charge: charge.clone() });
+    let charge = open(worker);
+    exchange.tickets.put(OfRequest { _charge: charge.clone() });
+    Body::stream(Charged { body: std::mem::take(&mut exchange.request.body), charge })
+}
+
+/// An answer's body, to be read into memory.
+pub fn held(worker: &Worker, exchange: &mut Exchange, body: Body) -> Body {
+    // What is here whole lies in a buffer that is charged, or is small.
+    let Body::Stream(_) = &body else { return body };
+    let charge = open(worker);
+    exchange.tickets.put(OfAnswer { _charge: charge.clone() });
     Body::stream(Charged { body, charge })
 }
 
-/// What the exchange holds in memory.
-struct Held {
+fn open(worker: &Worker) -> Rc<RefCell<Charge>> {
+    Rc::new(RefCell::new(Account::of(worker).open()))
+}
+
+/// What the exchange holds of its request in memory.
+struct OfRequest {
+    _charge: Rc<RefCell<Charge>>,
+}
+
+/// What it holds of its answer.
+struct OfAnswer {
     _charge: Rc<RefCell<Charge>>,
 }
 

@@ -26,6 +26,7 @@ use crate::plan::{Plan, Plans};
 use crate::policy::cors;
 use course::Course;
 
+pub use gather::held;
 pub use guard::text as panic_text;
 use record::unrouted_line;
 pub use tail::Tail;

@@ -11,7 +11,7 @@ use portolan_actors::breaker::Breaker;
 use portolan_actors::health::{Health, HealthView};
 use portolan_config::snapshot as settings;
 use portolan_exchange::{
-    Answer, Exchange, Fault, FaultKind, LocalBoxFuture, Moment, Reply, Request, Response, Upstream, Worker,
+    Answer, Body, Exchange, Fault, FaultKind, LocalBoxFuture, Moment, Reply, Request, Response, Upstream, Worker,
 };
 use portolan_http1::ResponseHead;
 
@@ -23,6 +23,7 @@ use super::returning::Return;
 use super::seats::Seats;
 use super::{hop, through};
 use crate::edge::admission::Account;
+use crate::pipeline::held;
 use crate::wire::{Link, Turn, Upgrades, strip_hop};
 
 /// A service behind the gateway. Lives as long as its settings do not change: reloads do not touch it.
@@ -202,5 +203,9 @@ impl Upstream for Service {
         mut request: Request,
     ) -> LocalBoxFuture<'a, Answer> {
         Box::pin(async move { self.call(worker, exchange, &mut request).await.map(Reply::through) })
+    }
+
+    fn held(&self, worker: &Worker, exchange: &mut Exchange, body: Body) -> Body {
+        held(worker, exchange, body)
     }
 }

@@ -298,6 +298,68 @@ fn a_client_that_takes_nothing_is_charged_for_what_waits_for_it() {
 }
 
 #[test]
+fn answers_that_are_gathered_to_be_joined_or_translated_count() {
+    let upstream = RawUpstream::start(|peer| {
+        while let Some(request) = peer.request() {
+            if request.start.starts_with("GET /plain ") {
+                peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+                continue;
+            }
+            // All of it but the end.
+            peer.send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 7000000\r\n\r\n\"");
+            peer.send(vec![b'x'; 6_000_000]);
+            return peer.hang();
+        }
+    });
+    let gateway = TestGateway::with_config(
+        r#"
+        workers: 1
+        limits: { memory_budget: 16MiB }
+        upstreams: { service: { endpoints: [ "{upstream}" ] } }
+        routes: { all: { path: /plain, upstream: service } }
+        apis:
+          shop: { version: v1, graphql: ./shop.graphql, path: /shop, upstream: service }
+          rest:
+            version: v1
+            openapi: ./rest.yaml
+            path: /rest
+            upstream: service
+            operations: { list: { graphql: { upstream: service, document: "{ products }" } } }
+        "#,
+    )
+    .with("upstream", upstream.url())
+    .file("shop.graphql", "type Query { products: [String] }")
+    .file(
+        "rest.yaml",
+        "
+        openapi: 3.1.0
+        info: { title: Shop, version: 1.0.0 }
+        paths: { /products: { get: { operationId: list, responses: { '200': { description: products } } } } }
+        ",
+    )
+    .start();
+    let query = r#"{"query":"{ products }"}"#;
+    let batch = format!("[{}]", [query; 3].join(","));
+    let batch = format!(
+        "POST /shop HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{batch}",
+        batch.len()
+    );
+    for requests in [vec![batch], vec![get("/rest/products"); 3]] {
+        let asked: Vec<_> = requests
+            .iter()
+            .map(|request| {
+                let mut client = RawClient::connect(gateway.address());
+                client.send(request);
+                client
+            })
+            .collect();
+        wait::until("there is no more room", || gateway.get("/plain").status == 503);
+        drop(asked);
+        wait::until("there is room again", || gateway.get("/plain").status == 200);
+    }
+}
+
+#[test]
 fn a_budget_changes_with_a_reload() {
     let upstream = naming();
     let gateway = of_little_memory(&upstream);

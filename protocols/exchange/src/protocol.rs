@@ -175,4 +175,10 @@ pub trait Upstream: Send + Sync {
     ) -> LocalBoxFuture<'a, Answer> {
         Box::pin(async move { self.send(worker, exchange, request).await.map(Reply::through) })
     }
+
+    /// An answer's body on its way into memory, to be read in its place: where the upstream counts what is held, it counts this
+    /// for as long as the exchange is under way.
+    fn held(&self, _worker: &Worker, _exchange: &mut Exchange, body: Body) -> Body {
+        body
+    }
 }

@@ -125,7 +125,8 @@ impl StoredOutbound {
             };
         let request = self.request(exchange, self.variables(input));
         let deadline = exchange.deadline;
-        let response = self.upstream.send(worker, exchange, request).await?;
+        let mut response = self.upstream.send(worker, exchange, request).await?;
+        response.body = self.upstream.held(worker, exchange, response.body);
         let late = |_| {
             Fault::new(FaultKind::DeadlineExceeded, "the time for this request was over before the service's answer")
         };
