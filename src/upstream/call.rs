@@ -8,6 +8,7 @@ use std::time::Duration;
 use portolan_config::snapshot::Timeouts;
 use portolan_exchange::protocol::Interim;
 use portolan_exchange::{Body, BodyError, Method, Moment, Request};
+use portolan_http1::connection::Repeat;
 use portolan_http1::{self as http1, Asked, Framing, Limits, ResponseHead, ResponseReader};
 
 use super::idle::Connection;
@@ -86,26 +87,21 @@ impl Question<'_> {
     pub async fn ask(&self, connection: Connection, body: Body) -> Result<Answered, Failed> {
         let mut call = Call::begin(self, connection, body);
         let head = poll_fn(|context| call.poll_head(context)).await?;
+        call.connection.calling.answered(&head);
         call.connection.link.reading.clear();
         let is_content_expected = self.request.method != Method::Head;
         debug_assert!(is_content_expected || head.framing == Framing::None, "a HEAD is answered without content");
         Ok(Answered { head, connection: call.connection, upload: call.upload })
     }
 
-    /// The body for asking once more, where that does no harm (RFC 9110, section 9.2.2) and all of it is here.
-    pub fn again(&self, body: &Body) -> Option<Body> {
-        match body {
-            _ if !is_idempotent(&self.request.method) => None,
-            Body::Empty => Some(Body::Empty),
-            Body::Whole(bytes) => Some(Body::Whole(bytes.clone())),
-            Body::Stream(_) => None,
+    /// The body for asking once more if this connection gives no answer, where that does no harm and all of it is here.
+    pub fn again(&self, connection: &Connection, body: &Body) -> Option<Body> {
+        match (connection.calling.repeat(&self.request.method), body) {
+            (Repeat::MustNot, _) | (Repeat::May, Body::Stream(_)) => None,
+            (Repeat::May, Body::Empty) => Some(Body::Empty),
+            (Repeat::May, Body::Whole(bytes)) => Some(Body::Whole(bytes.clone())),
         }
     }
-}
-
-/// Methods whose request may be sent twice (RFC 9110, section 9.2.2).
-fn is_idempotent(method: &Method) -> bool {
-    matches!(method, Method::Get | Method::Head | Method::Put | Method::Delete | Method::Options | Method::Trace)
 }
 
 /// A request on its way, and the response it waits for.
@@ -116,8 +112,6 @@ struct Call<'a> {
     reader: ResponseReader,
     // So much of what is here holds no whole head.
     looked_at: usize,
-    // Something of a response has come.
-    heard: bool,
     interims: usize,
 }
 
@@ -133,7 +127,7 @@ impl<'a> Call<'a> {
         upload.queue_whole(link);
         link.reading.set(timing.limit);
         let reader = ResponseReader::new();
-        let call = Self { question, connection, upload, reader, looked_at: 0, heard: false, interims: 0 };
+        let call = Self { question, connection, upload, reader, looked_at: 0, interims: 0 };
         if call.upload.has_arrived() {
             call.expect_head();
             call.connection.link.defer();
@@ -158,7 +152,7 @@ impl<'a> Call<'a> {
             match link.poll_fill(context) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.closed("closed by the service"))),
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(self.closed("reset by the service"))),
-                Poll::Ready(Ok(_)) => self.heard = true,
+                Poll::Ready(Ok(_)) => self.connection.calling.heard(),
                 Poll::Pending => {
                     link.inflow_mut().cool();
                     ready!(link.reading.poll(context));
@@ -227,7 +221,7 @@ impl<'a> Call<'a> {
     }
 
     fn closed(&self, how: &'static str) -> Failed {
-        if self.heard { Failed::CutOff } else { Failed::NoAnswer(how) }
+        if self.connection.calling.has_heard() { Failed::CutOff } else { Failed::NoAnswer(how) }
     }
 
     fn late(&self) -> Failed {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use portolan_http1::connection::{Calling, Surplus};
 use tokio::task::coop::unconstrained;
 
 use crate::wire::Link;
@@ -43,6 +44,8 @@ impl Bells {
 pub struct Connection {
     /// The connection.
     pub link: Rc<Link>,
+    /// What was asked and answered on it.
+    pub calling: Calling,
     bell: Arc<Bell>,
     // The bell once more, as a socket holds it.
     waker: Waker,
@@ -68,7 +71,7 @@ impl Connection {
     /// This connection to this endpoint, of a worker with these bells.
     pub fn new(link: Rc<Link>, endpoint: u64, bells: &Bells) -> Self {
         let bell = Arc::new(Bell { endpoint, has_rung: AtomicBool::new(false), bells: bells.clone() });
-        Self { link, waker: bell.clone().into(), bell }
+        Self { link, calling: Calling::default(), waker: bell.clone().into(), bell }
     }
 
     /// The endpoint that it leads to.
@@ -76,12 +79,14 @@ impl Connection {
         self.bell.endpoint
     }
 
-    /// Looks what is there, and lets the bell ring from now on.
+    /// What is here behind the last answer.
+    pub fn surplus(&self) -> Surplus {
+        if self.link.inflow().len() > 0 { Surplus::Some } else { Surplus::None }
+    }
+
+    /// Looks whether anything comes, and lets the bell ring from now on.
     pub fn listen(&self) -> News {
         self.bell.has_rung.store(false, Ordering::Relaxed);
-        if self.link.inflow().len() > 0 {
-            return News::Some;
-        }
         // A task that has used up its share of the turn would be told that nothing is there, whatever is.
         let look = pin!(unconstrained(poll_fn(|context| self.link.poll_fill(context))));
         match look.poll(&mut Context::from_waker(&self.waker)) {

@@ -19,8 +19,6 @@ pub struct Return {
     pub connection: Connection,
     /// The rest of the request: an answer may be there before its end.
     pub upload: Upload,
-    /// Whether the upstream keeps the connection.
-    pub persistence: Persistence,
     /// The call's place, and so the way back.
     pub place: Place,
 }
@@ -48,12 +46,13 @@ impl Return {
         }
     }
 
-    /// Puts the connection back, if nothing of its request is still to be sent, which whoever took it next would wait for.
-    fn put(self) {
+    /// The answer has come to its end: puts the connection back, if it is fit for another request.
+    fn put(mut self) {
         let link = &self.connection.link;
         link.reading.clear();
         link.writing.clear();
-        if self.persistence == Persistence::KeepAlive && self.upload.has_left(link) {
+        let (request, surplus) = (self.upload.progress(link), self.connection.surplus());
+        if self.connection.calling.keep(request, surplus) == Persistence::KeepAlive {
             self.place.leave(self.connection);
         }
     }

@@ -127,7 +127,7 @@ impl Service {
         let mut body = std::mem::take(&mut request.body);
         let question = Question { request, interim: exchange.interim.as_ref(), timing };
         if let Some(kept) = place.kept(now) {
-            let again = question.again(&body);
+            let again = question.again(&kept, &body);
             match (question.ask(kept, body).await, again) {
                 (Ok(answered), _) => return Ok(self.response(exchange, place, answered)),
                 // Closed while it was idle, or before the first byte of an answer: what may be, is asked once more.
@@ -146,7 +146,7 @@ impl Service {
     /// Makes a response of an answer that has begun.
     fn response(&self, exchange: &Exchange, place: Place, answered: Answered) -> Response {
         let Answered { head, connection, upload } = answered;
-        let ResponseHead { status, mut fields, framing, persistence, .. } = head;
+        let ResponseHead { status, mut fields, framing, .. } = head;
         strip_hop(&mut fields, Upgrades::Strip);
         let idle = self.settings.timeouts.idle;
         let mut response = Response::new(status);
@@ -155,7 +155,7 @@ impl Service {
             fields.push(b"upgrade", b"websocket");
             response.tunnel = Some(through::tunnel(connection.link, place.into_seat(), idle, exchange.counters()));
         } else {
-            response.body = Return { connection, upload, persistence, place }.body(framing, idle);
+            response.body = Return { connection, upload, place }.body(framing, idle);
         }
         response.fields = fields;
         response

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use portolan_exchange::{Body, BodyError, Frame, Method, Size};
 use portolan_http1::Framing;
+use portolan_http1::connection::Progress;
 
 use super::hop;
 use crate::wire::content::{Framer, Miscounted};
@@ -66,9 +67,12 @@ impl Upload {
         self.stage != Stage::Arriving
     }
 
-    /// Whether the system has taken all of it: nothing of it is in the way of another request.
-    pub fn has_left(&self, link: &Link) -> bool {
-        matches!(self.stage, Stage::Queued | Stage::Sent) && link.waiting() == 0
+    /// How much the system has taken of it. After the end of it, nothing of it is in the way of another request.
+    pub fn progress(&self, link: &Link) -> Progress {
+        match self.stage {
+            Stage::Queued | Stage::Sent if link.waiting() == 0 => Progress::Ended,
+            Stage::Queued | Stage::Sent | Stage::Arriving | Stage::Refused => Progress::Open,
+        }
     }
 
     /// Queues a body that is here whole behind its head.

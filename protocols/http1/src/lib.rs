@@ -6,8 +6,9 @@
 //! that it makes no difference in how many pieces the bytes arrive.
 //!
 //! [`RequestReader`] and [`ResponseReader`] read heads, a [`Decoder`] the body that a head announced ([`Framing`]).
-//! [`write_request`] and its neighbours write into a caller's buffer. [`connection`] says what becomes of a connection
-//! after an exchange. [`Messages`] is reader and decoder joined, for whoever has a whole stream of bytes.
+//! [`write_request`] and its neighbours write into a caller's buffer. [`connection`] says how an answer is framed, and
+//! what becomes of a connection behind it. [`Messages`] is reader and decoder joined, for whoever has a whole stream of
+//! bytes.
 
 #![deny(missing_docs)]
 

@@ -10,11 +10,12 @@ use std::task::{Context, Poll};
 use portolan_config::snapshot::HalfClose;
 use portolan_exchange::protocol::Interim;
 use portolan_exchange::upgrade::Tunnel;
-use portolan_exchange::{Body, Client as Asks, Fields, Frame, Method, Request, Response, Size, Version};
+use portolan_exchange::{Body, Client as Asks, Fields, Frame, Request, Response};
+use portolan_http1::connection::{After, Announced, Content, Progress, Rest, Serving};
 use portolan_http1::{self as http1, Framing, Persistence};
 
 use super::body::{Arrival, Intake};
-use super::{After, Client};
+use super::{Client, Then};
 use crate::pipeline::{Arrived, Tail};
 use crate::wire::content::{Framer, Miscounted};
 use crate::wire::{HIGH_WATER, Link, buffers};
@@ -26,9 +27,7 @@ const AHEAD: usize = 64 * 1024;
 pub struct Answering<'a> {
     client: &'a Client<'a>,
     intake: Option<Rc<Intake>>,
-    persistence: Persistence,
-    version: Version,
-    is_head: bool,
+    serving: Serving,
     // The client has ended its side, and may still take an answer.
     half_closed: Cell<bool>,
 }
@@ -36,22 +35,15 @@ pub struct Answering<'a> {
 impl<'a> Answering<'a> {
     /// The answer to a request of this client, the request, and how it arrived.
     pub fn new(client: &'a Client<'a>, arrival: Arrival, asks: Asks) -> (Self, Request, Arrived) {
-        let Arrival { request, intake, counters, persistence } = arrival;
-        let interim = Interims { link: client.link.clone(), version: request.version };
-        let arrived = Arrived { client: asks, bytes: counters, queue: client.queued, interim: Some(Rc::new(interim)) };
-        let answering = Self {
-            client,
-            intake,
-            persistence,
-            version: request.version,
-            is_head: request.method == Method::Head,
-            half_closed: Cell::new(false),
-        };
-        (answering, request, arrived)
+        let Arrival { request, intake, counters, serving } = arrival;
+        let interim =
+            serving.knows_interims().then(|| Rc::new(Interims { link: client.link.clone() }) as Rc<dyn Interim>);
+        let arrived = Arrived { client: asks, bytes: counters, queue: client.queued, interim };
+        (Self { client, intake, serving, half_closed: Cell::new(false) }, request, arrived)
     }
 
     /// Waits for the response and sends it to its last byte, as long as the client is there.
-    pub async fn answer(&self, mut running: Pin<&mut impl Future<Output = (Response, Option<Tail>)>>) -> After {
+    pub async fn answer(&self, mut running: Pin<&mut impl Future<Output = (Response, Option<Tail>)>>) -> Then {
         let response = poll_fn(|context| {
             if let Poll::Ready(response) = running.as_mut().poll(context) {
                 return Poll::Ready(Some(response));
@@ -61,25 +53,26 @@ impl<'a> Answering<'a> {
         let queued = match response.await {
             Some((response, tail)) => self.queue(response, tail),
             // Whoever asked is gone; dropping the exchange has cancelled it.
-            None => return After::Close,
+            None => return Then::Http(After::Close),
         };
-        let (announced, whole) = match queued {
-            Queued::Whole(announced) => (announced, true),
+        let (announced, sent) = match queued {
+            Queued::Whole(announced) => (announced, Progress::Ended),
             // Boxed, so that answers that are here whole carry nothing of it.
             Queued::Streaming(announced, streaming) => (announced, Box::pin(self.stream(streaming)).await),
-            Queued::Upgraded(tunnel) => return After::Upgraded(tunnel),
+            Queued::Upgraded(tunnel) => return Then::Upgraded(tunnel),
         };
-        self.client.link.defer();
-        if !whole {
-            // Part of an answer must not look like a whole one.
-            return After::Close;
-        }
-        if announced == Announced::KeepAlive && !self.is_unread() {
+        let link = self.client.link;
+        link.defer();
+        let rest = self.rest(sent);
+        let after = announced.after(rest, sent);
+        let waits = match after {
             // A client that asks on and takes nothing gets no more answers queued.
-            let is_full = self.client.link.waiting() >= HIGH_WATER;
-            return if is_full && self.client.taken().await.is_err() { After::Close } else { After::Reuse };
-        }
-        self.end().await
+            After::Reuse => link.waiting() >= HIGH_WATER,
+            // What a client still sends has to be read while it takes its answer, which lingering does.
+            After::Linger => rest == Rest::None,
+            After::Close => false,
+        };
+        Then::Http(if waits && self.client.taken().await.is_err() { After::Close } else { after })
     }
 
     /// Ready when the client went away while it waits.
@@ -116,53 +109,37 @@ impl<'a> Answering<'a> {
             self.upgrade(&response);
             return Queued::Upgraded(tunnel);
         }
-        let content = Content::of(&response, self.is_head, self.version);
-        let reading = if matches!(response.body, Body::Stream(_)) { Reading::MayGoOn } else { Reading::Over };
-        let announced = self.announced(content, reading);
+        let rest = self.rest(if matches!(response.body, Body::Stream(_)) { Progress::Open } else { Progress::Ended });
+        let announced = self.serving.announce(response.status, response.body.size(), rest, self.persistence());
         let link = self.client.link;
-        link.queue_head(content.write_head(&response, announced.field(self.version)));
-        match (content, response.body) {
-            (Content::Framed(framing), body @ Body::Stream(_)) => {
+        queue_head(link, &announced, &response);
+        match (announced.content, response.body) {
+            (Content::Follows(framing), body @ Body::Stream(_)) => {
                 return Queued::Streaming(announced, Streaming { body, framer: Framer::new(framing), tail });
             }
-            (Content::Framed(_), Body::Whole(bytes)) => whole(link, bytes, tail),
-            (Content::None, _) | (Content::Framed(_), Body::Empty) => complete(tail),
+            (Content::Follows(_), Body::Whole(bytes)) => whole(link, bytes, tail),
+            (Content::None | Content::Told(_), _) | (Content::Follows(_), Body::Empty) => complete(tail),
         }
         Queued::Whole(announced)
     }
 
-    /// Whether the answer says that the connection ends with it.
-    fn announced(&self, content: Content, reading: Reading) -> Announced {
-        let door = self.client.door;
-        let is_last = door.settings.max_requests.is_some_and(|most| self.client.served >= most);
-        // An answer that is here whole waits for no more of the request: what is still to come of it will not be read. One that
-        // streams may go on reading.
-        let given_up = self
-            .intake
-            .as_ref()
-            .is_some_and(|intake| intake.is_given_up() || (reading == Reading::Over && !intake.has_ended()));
-        let ends = self.persistence == Persistence::Close
-            || is_last
-            || given_up
-            || door.turn.is_stopping()
-            || content.ends_with_connection();
-        if ends { Announced::Close } else { Announced::KeepAlive }
+    /// What of the request is not read yet, when so much of its answer is here.
+    fn rest(&self, answer: Progress) -> Rest {
+        match &self.intake {
+            Some(intake) if !intake.has_ended() => match answer {
+                // An answer that streams may go on reading; one that is here whole waits for no more of the request.
+                Progress::Open if !intake.is_dropped() => Rest::Open,
+                Progress::Open | Progress::Ended => Rest::Abandoned,
+            },
+            Some(_) | None => Rest::None,
+        }
     }
 
-    /// Whether the client may still be sending what nobody will read.
-    fn is_unread(&self) -> bool {
-        self.intake.as_ref().is_some_and(|intake| !intake.has_ended())
-    }
-
-    /// The end of a connection that serves no further request.
-    async fn end(&self) -> After {
-        if self.is_unread() {
-            return After::Linger;
-        }
-        match self.client.taken().await {
-            Ok(()) => After::Linger,
-            Err(_) => After::Close,
-        }
+    /// Whether we would take another request on the connection.
+    fn persistence(&self) -> Persistence {
+        let Client { door, served, .. } = self.client;
+        let is_last = door.settings.max_requests.is_some_and(|most| *served >= most);
+        if is_last || door.turn.is_stopping() { Persistence::Close } else { Persistence::KeepAlive }
     }
 
     /// The head behind which the connection is another protocol's.
@@ -173,8 +150,8 @@ impl<'a> Answering<'a> {
         self.client.link.defer();
     }
 
-    /// Sends a body piece by piece; false when it broke off.
-    async fn stream(&self, mut streaming: Streaming) -> bool {
+    /// Sends a body piece by piece, to its end if nothing breaks off.
+    async fn stream(&self, mut streaming: Streaming) -> Progress {
         let sent = poll_fn(|context| streaming.poll_send(self, context)).await;
         self.client.link.writing.clear();
         sent
@@ -200,18 +177,18 @@ struct Streaming {
 
 impl Streaming {
     /// Reads pieces and writes them at once, as long as the client takes them: its pace is that of the reading.
-    fn poll_send(&mut self, answering: &Answering<'_>, context: &mut Context<'_>) -> Poll<bool> {
+    fn poll_send(&mut self, answering: &Answering<'_>, context: &mut Context<'_>) -> Poll<Progress> {
         let link = answering.client.link;
         loop {
             if link.waiting() >= HIGH_WATER || self.framer.has_ended() {
                 match answering.client.poll_taken(context) {
                     Poll::Ready(Ok(())) if self.framer.has_ended() => {
                         complete(self.tail.take());
-                        return Poll::Ready(true);
+                        return Poll::Ready(Progress::Ended);
                     }
                     Poll::Ready(Ok(())) => {}
                     // The exchange ends as one whose client left.
-                    Poll::Ready(Err(_)) => return Poll::Ready(false),
+                    Poll::Ready(Err(_)) => return Poll::Ready(Progress::Open),
                     Poll::Pending => return Poll::Pending,
                 }
             }
@@ -224,32 +201,32 @@ impl Streaming {
                     if let Some(tail) = self.tail.take() {
                         tail.panicked(&crate::pipeline::panic_text(panic.as_ref()));
                     }
-                    return Poll::Ready(false);
+                    return Poll::Ready(Progress::Open);
                 }
             };
             let queued = match frame {
                 Some(Ok(frame)) => self.queue(link, frame).map_err(|miscounted| miscounted.to_string()),
                 // What broke off was the client's own part: it is gone, and nobody else is to blame.
                 Some(Err(_)) if answering.intake.as_ref().is_some_and(|intake| intake.has_failed()) => {
-                    return Poll::Ready(false);
+                    return Poll::Ready(Progress::Open);
                 }
                 Some(Err(error)) => Err(error.to_string()),
                 None => self.framer.end(link, None).map_err(|miscounted| miscounted.to_string()),
             };
             if let Err(why) = queued {
                 self.broke(&why);
-                return Poll::Ready(false);
+                return Poll::Ready(Progress::Open);
             }
         }
     }
 
     /// Nothing to send now: what was queued goes out, and the client is watched.
-    fn poll_quiet(&mut self, answering: &Answering<'_>, context: &mut Context<'_>) -> Poll<bool> {
+    fn poll_quiet(&mut self, answering: &Answering<'_>, context: &mut Context<'_>) -> Poll<Progress> {
         match answering.client.poll_taken(context) {
-            Poll::Ready(Err(_)) => return Poll::Ready(false),
+            Poll::Ready(Err(_)) => return Poll::Ready(Progress::Open),
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
-        answering.poll_gone(context).map(|()| false)
+        answering.poll_gone(context).map(|()| Progress::Open)
     }
 
     fn queue(&mut self, link: &Link, frame: Frame) -> Result<(), Miscounted> {
@@ -280,83 +257,19 @@ fn whole(link: &Link, bytes: bytes::Bytes, tail: Option<Tail>) {
     link.queue_bytes(bytes);
 }
 
-/// Whether anybody may still read of the request once its answer has begun.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reading {
-    MayGoOn,
-    Over,
-}
-
-/// What is said of the connection.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Announced {
-    KeepAlive,
-    Close,
-}
-
-impl Announced {
-    /// The `Connection` field, where the version does not say it already (RFC 9112, section 9.3).
-    fn field(self, version: Version) -> Option<&'static str> {
-        match (self, version) {
-            (Self::Close, _) => Some("close"),
-            (Self::KeepAlive, Version::Http10) => Some("keep-alive"),
-            (Self::KeepAlive, _) => None,
-        }
-    }
-}
-
-/// How the content of an answer is framed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Content {
-    /// There is none on the wire, whatever the head says of it (RFC 9112, section 6.3).
-    None,
-    /// It follows the head.
-    Framed(Framing),
-}
-
-impl Content {
-    fn of(response: &Response, is_head: bool, version: Version) -> Self {
-        if is_head || matches!(response.status, 204 | 304) {
-            return Self::None;
-        }
-        Self::Framed(match (response.body.size(), version) {
-            (Size::Exact(length), _) => Framing::Length(length),
-            (Size::Unknown, Version::Http10) => Framing::UntilClose,
-            (Size::Unknown, _) => Framing::Chunked,
-        })
-    }
-
-    fn ends_with_connection(self) -> bool {
-        self == Self::Framed(Framing::UntilClose)
-    }
-
-    fn write_head(self, response: &Response, connection: Option<&'static str>) -> Vec<u8> {
-        let mut head = buffers::head();
-        let Response { status, fields, body, .. } = response;
-        match (self, body.size()) {
-            (Self::Framed(framing), _) => http1::write_response(&mut head, *status, fields, framing, connection),
-            // A HEAD is told what a GET would get, also where the answer is our own.
-            (Self::None, Size::Exact(length)) if length > 0 && !matches!(*status, 204 | 304) => {
-                http1::write_response(&mut head, *status, fields, Framing::Length(length), connection);
-            }
-            (Self::None, _) => http1::write_response_without_content(&mut head, *status, fields, connection),
-        }
-        head
-    }
+fn queue_head(link: &Link, announced: &Announced, response: &Response) {
+    let mut head = buffers::head();
+    announced.write_head(&mut head, response.status, &response.fields);
+    link.queue_head(head);
 }
 
 /// Heads before the answer's own: 103, and 100 where the upstream gives it.
 struct Interims {
     link: Rc<Link>,
-    version: Version,
 }
 
 impl Interim for Interims {
     fn send(&self, status: u16, fields: &Fields) {
-        // HTTP/1.0 knows none (RFC 9110, section 15.2).
-        if self.version == Version::Http10 {
-            return;
-        }
         let mut head = buffers::head();
         http1::write_response(&mut head, status, fields, Framing::None, None);
         self.link.queue_head(head);
@@ -364,13 +277,13 @@ impl Interim for Interims {
     }
 }
 
-/// Answers what could not be read, and gives up the connection.
-pub fn refuse(link: &Rc<Link>, response: Response, method: Option<&Method>) -> After {
-    let content = Content::of(&response, method == Some(&Method::Head), Version::Http11);
-    link.queue_head(content.write_head(&response, Some("close")));
-    if let (Content::Framed(_), Body::Whole(bytes)) = (content, response.body) {
+/// Answers what is not let in, and gives up the connection.
+pub fn refuse(link: &Rc<Link>, response: Response, serving: Serving) -> After {
+    let announced = serving.announce(response.status, response.body.size(), Rest::Abandoned, Persistence::Close);
+    queue_head(link, &announced, &response);
+    if let (Content::Follows(_), Body::Whole(bytes)) = (announced.content, response.body) {
         link.queue_bytes(bytes);
     }
     link.defer();
-    After::Linger
+    announced.after(Rest::Abandoned, Progress::Ended)
 }

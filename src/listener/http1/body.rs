@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 
 use portolan_config::snapshot::ExpectContinue;
 use portolan_exchange::{Body, BodyError, BodyStream, Frame, Request, Size, exchange, upgrade};
-use portolan_http1::{CONTINUE, Decoder, Framing, Limits, Persistence, RequestHead};
+use portolan_http1::connection::Serving;
+use portolan_http1::{CONTINUE, Decoder, Framing, Limits, RequestHead};
 
 use super::{Client, Door};
 use crate::edge::pace::Pace;
@@ -21,8 +22,8 @@ pub struct Arrival {
     pub intake: Option<Rc<Intake>>,
     /// Counts its content as it is read.
     pub counters: Rc<exchange::Bytes>,
-    /// What the client wants to become of the connection.
-    pub persistence: Persistence,
+    /// What its answer depends on.
+    pub serving: Serving,
 }
 
 /// A body on its way in. It belongs to the connection; who reads it holds it for a while.
@@ -41,17 +42,9 @@ pub struct Intake {
 impl Arrival {
     /// The request of this head.
     pub fn new(client: &Client<'_>, head: RequestHead) -> Self {
-        let RequestHead {
-            method,
-            target,
-            authority,
-            version,
-            mut fields,
-            framing,
-            persistence,
-            expects_continue,
-            upgrade,
-        } = head;
+        let serving = Serving::new(&head);
+        let RequestHead { method, target, authority, version, mut fields, framing, expects_continue, upgrade, .. } =
+            head;
         let upgrade = upgrade.map(|protocol| Box::new(Wish(protocol)) as Box<dyn upgrade::Upgrading>);
         // Before any policy: what a client lists in `Connection` must not take away what a policy sets.
         strip_hop(&mut fields, if upgrade.is_some() { Upgrades::Keep } else { Upgrades::Strip });
@@ -71,7 +64,7 @@ impl Arrival {
             }
         };
         let request = Request { method, target, authority, version, fields, body, upgrade };
-        Self { request, intake, counters, persistence }
+        Self { request, intake, counters, serving }
     }
 }
 
@@ -101,8 +94,8 @@ impl Intake {
     }
 
     /// Whether nobody reads it any more.
-    pub fn is_given_up(&self) -> bool {
-        self.dropped.get() && !self.has_ended()
+    pub fn is_dropped(&self) -> bool {
+        self.dropped.get()
     }
 
     fn poll_frame(&self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {

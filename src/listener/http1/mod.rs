@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use portolan_exchange::client::Connection;
 use portolan_exchange::upgrade::Tunnel;
-use portolan_exchange::{Fault, Method, Moment, Response};
+use portolan_exchange::{Fault, Moment, Response};
+use portolan_http1::connection::{After, Serving};
 use portolan_http1::{Refusal, RequestHead};
 
 use super::door::{Door, Refused};
@@ -42,13 +43,9 @@ pub struct Idle {
 }
 
 /// What becomes of a connection behind an exchange.
-enum After {
-    /// The next message is read.
-    Reuse,
-    /// It is closed, but the client may still be sending: what it sends is read and dropped, so that it can take the answer.
-    Linger,
-    /// It is closed.
-    Close,
+enum Then {
+    /// What HTTP/1.1 says.
+    Http(After),
     /// Another protocol takes over.
     Upgraded(Tunnel),
 }
@@ -78,19 +75,19 @@ pub fn serve<'a>(
     // What an idle connection holds is what this future holds, and an `async fn` holds its arguments twice.
     async move {
         loop {
-            let after = match client.next().await {
+            let then = match client.next().await {
                 head::Next::Request(head) => {
                     client.served += 1;
                     match client.begin(*head) {
                         // Boxed, so that an idle connection holds none of what an exchange needs.
                         Ok((answering, begun)) => Box::pin(client.exchange(answering, begun)).await,
                         Err(refused) => {
-                            let (method, response) = *refused;
-                            answer::refuse(client.link, response, Some(&method))
+                            let (serving, response) = *refused;
+                            Then::Http(answer::refuse(client.link, response, serving))
                         }
                     }
                 }
-                head::Next::Refused(fault) => client.refuse(&fault),
+                head::Next::Refused(fault) => Then::Http(client.refuse(&fault)),
                 head::Next::Http2 => return Ended::Http2,
                 head::Next::Idle(until) => return Ended::Idle(Idle { served: client.served, until }),
                 head::Next::Over => {
@@ -99,14 +96,14 @@ pub fn serve<'a>(
                     return Ended::Closed;
                 }
             };
-            match after {
-                After::Reuse => {}
-                After::Linger => {
+            match then {
+                Then::Http(After::Reuse) => {}
+                Then::Http(After::Linger) => {
                     Box::pin(linger::linger(client.link)).await;
                     return Ended::Closed;
                 }
-                After::Close => return Ended::Closed,
-                After::Upgraded(tunnel) => {
+                Then::Http(After::Close) => return Ended::Closed,
+                Then::Upgraded(tunnel) => {
                     tunnel.run(Box::pin(Pipe::new(client.link.clone()))).await;
                     return Ended::Closed;
                 }
@@ -118,7 +115,7 @@ pub fn serve<'a>(
 impl Client<'_> {
     /// The request of this head and the way of its answer; or what is answered where there is no room for it, or where it is not
     /// clear whose it is. The connection goes with that: an idle one takes room as well.
-    fn begin(&self, head: RequestHead) -> Result<(Answering<'_>, Begun), Box<(Method, Response)>> {
+    fn begin(&self, head: RequestHead) -> Result<(Answering<'_>, Begun), Box<(Serving, Response)>> {
         // Before what a client lists in `Connection` is removed: that must not take away what a proxy says.
         let asked = self.door.ask(&self.connection, &head.fields);
         let arrival = Arrival::new(self, head);
@@ -131,13 +128,13 @@ impl Client<'_> {
             Err(refused) => {
                 let Refused { address, fault } = *refused;
                 let response = self.door.engine.refuse(&self.door.worker, address, &arrival.request, &fault);
-                Err(Box::new((arrival.request.method, response)))
+                Err(Box::new((arrival.serving, response)))
             }
         }
     }
 
     /// One request to the last byte of its answer.
-    async fn exchange(&self, answering: Answering<'_>, begun: Begun) -> After {
+    async fn exchange(&self, answering: Answering<'_>, begun: Begun) -> Then {
         let running = pin!(self.door.engine.run(begun));
         answering.answer(running).await
     }
@@ -145,7 +142,7 @@ impl Client<'_> {
     /// Answers what could not be read as a request; what follows on the connection could be read in more than one way.
     fn refuse(&self, fault: &Fault) -> After {
         let response = self.door.engine.refuse_unread(&self.door.worker, self.connection.peer.ip(), fault);
-        answer::refuse(self.link, response, None)
+        answer::refuse(self.link, response, Serving::UNREAD)
     }
 
     /// Waits until the client has taken what is queued, as long as it takes something at all.
