@@ -22,6 +22,7 @@ pub use writer::{Counts, Writer};
 const BUFFER: usize = 64 * 1024;
 // It is handed over at this age, whatever is in it.
 const AGE: Duration = Duration::from_millis(10);
+
 /// The access log of one worker.
 #[derive(Clone)]
 pub struct AccessLog(Option<Rc<Inner>>);
@@ -91,7 +92,6 @@ impl Inner {
         if count == 0 {
             return;
         }
-        // The next lines are about as many.
         // Room for twice as much: growing copies all that is there.
         let room = (2 * buffer.len()).min(BUFFER) + ROOM;
         let bytes = std::mem::replace(buffer, Vec::with_capacity(room));

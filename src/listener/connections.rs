@@ -46,9 +46,11 @@ impl Connections {
 
     fn take_up(&self, parked: Parked) {
         let Parked { door, stream, connection, idle, admitted } = parked;
-        // Where the system has no room to watch it, the client finds it closed, as any idle connection may be.
-        let Ok(stream) = TcpStream::from_std(stream) else { return };
-        self.spawn(visit(door, stream, admitted, Start::Parked(connection, idle)));
+        match TcpStream::from_std(stream) {
+            Ok(stream) => self.spawn(visit(door, stream, admitted, Start::Parked(connection, idle))),
+            // Its client finds it closed, and the request that it sent unanswered, as on any connection that ends while idle.
+            Err(error) => self.parking.unwatched(&error),
+        }
     }
 
     /// Takes up those that are parked when something arrives, for as long as the worker lives.

@@ -142,6 +142,8 @@ fn visit(door: Rc<Door>, stream: TcpStream, mut admitted: Admitted, start: Start
             },
             Start::Parked(connection, idle) => match link.fill_at_once() {
                 Ok(1..) => (connection, Some(idle)),
+                // Told of and not there: it waits on.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (connection, Some(idle)),
                 Ok(0) | Err(_) => return,
             },
         };
@@ -173,9 +175,9 @@ fn further(
         Ended::Idle(idle) => idle,
     };
     let (stream, _nothing) = link.into_stream()?;
-    // Without its socket it is closed, as any idle connection may be.
-    let stream = stream.into_std().ok()?;
     let parking = door.connections.parking.clone();
+    // Without its socket it is closed, as any idle connection may be.
+    let stream = stream.into_std().inspect_err(|error| parking.unwatched(error)).ok()?;
     parking.park(Parked { door, stream, connection, idle, admitted });
     None
 }

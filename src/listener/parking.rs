@@ -17,6 +17,7 @@ use portolan_exchange::Moment;
 use portolan_exchange::client::Connection;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
 use slab::Slab;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -33,6 +34,9 @@ const AFTER: Duration = Duration::from_millis(250);
 // Connections that fell idle within so many nanoseconds (34 ms) are parked in one go, not each by a timer of its own.
 const TOGETHER: u64 = 1 << 25;
 
+// So many are taken up, or ended, before the worker looks at its other connections.
+const TOGETHER_AT_MOST: usize = 256;
+
 /// When a connection that falls idle now is parked.
 pub fn due(now: Moment) -> Moment {
     Moment::from_nanos(now.after(AFTER).as_nanos() | (TOGETHER - 1))
@@ -48,6 +52,8 @@ pub struct Parking {
     next_end: Alarm,
     driver: RefCell<Option<Waker>>,
     is_closed: Cell<bool>,
+    // The last one could not be parked or taken up.
+    is_unwatched: Cell<bool>,
     metrics: Rc<WorkerMetrics>,
 }
 
@@ -84,6 +90,7 @@ impl Parking {
             next_end: turn.alarms().alarm(),
             driver: RefCell::default(),
             is_closed: Cell::new(false),
+            is_unwatched: Cell::new(false),
             metrics,
         }))
     }
@@ -99,9 +106,10 @@ impl Parking {
         let key = place.key();
         let what = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
         if let Err(error) = epoll::add(&self.epoll, &parked.stream, epoll::EventData::new_u64(key as u64), what) {
-            tracing::debug!(%error, "an idle connection was closed");
+            self.unwatched(&error.into());
             return;
         }
+        self.is_unwatched.set(false);
         let until = parked.idle.until;
         place.insert(Box::new(parked));
         self.metrics.parked(all.len());
@@ -116,6 +124,13 @@ impl Parking {
         }
     }
 
+    /// The system watches no more sockets: says so, once until it does again.
+    pub fn unwatched(&self, error: &io::Error) {
+        if !self.is_unwatched.replace(true) {
+            tracing::warn!(%error, "the system watches no more sockets; idle connections are closed");
+        }
+    }
+
     /// Closes all of them, and whoever would be parked from now on: the worker is ending.
     pub fn close(&self) {
         self.is_closed.set(true);
@@ -127,9 +142,7 @@ impl Parking {
 
     /// Hands those on which something arrived to `take_up`, and closes those whose time is over, for as long as the worker lives.
     pub async fn drive(self: Rc<Self>, mut take_up: impl FnMut(Parked)) {
-        // Of those that are taken up together.
-        const EVENTS: usize = 256;
-        let mut events = Vec::with_capacity(EVENTS);
+        let mut events = Vec::with_capacity(TOGETHER_AT_MOST);
         std::future::poll_fn(|context| {
             remember(&self.driver, context);
             self.poll_arrivals(context, &mut events, &mut take_up);
@@ -147,10 +160,19 @@ impl Parking {
     ) {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         while let Poll::Ready(Ok(mut ready)) = self.epoll.poll_read_ready(context) {
-            let Ok(count) = epoll::wait(&self.epoll, spare_capacity(events), Some(&now)) else {
+            let count = match epoll::wait(&self.epoll, spare_capacity(events), Some(&now)) {
+                Ok(count) => count,
                 // Broken off by a signal: asked once more.
-                context.waker().wake_by_ref();
-                return;
+                Err(Errno::INTR) => {
+                    context.waker().wake_by_ref();
+                    return;
+                }
+                Err(error) => {
+                    // Asked again when the next one is parked or something arrives.
+                    tracing::error!(%error, "idle connections cannot be watched");
+                    ready.clear_ready();
+                    return;
+                }
             };
             // Only an epoll that has told everything tells the runtime of more.
             let has_told_all = count < events.capacity();
@@ -174,10 +196,19 @@ impl Parking {
     /// Closes those whose time is over; ready when the next one's is as well.
     fn poll_next_end(&self, context: &mut Context<'_>) -> Poll<()> {
         let now = self.next_end.now();
+        let mut left = TOGETHER_AT_MOST;
         loop {
             let first = self.ends.borrow().first().copied();
             match first {
-                Some((until, key)) if until <= now => drop(self.leave(key)),
+                Some((until, _)) if until <= now && left == 0 => {
+                    // The others after whoever is served meanwhile: a crowd that came at once ends at once.
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Some((until, key)) if until <= now => {
+                    left -= 1;
+                    drop(self.leave(key));
+                }
                 Some((until, _)) => {
                     self.next_end.set(until);
                     return self.next_end.poll(context);

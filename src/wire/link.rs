@@ -1,6 +1,6 @@
 //! One TCP connection of a worker: what was received and not taken, what waits to be sent, and until when.
 //!
-//! Sends are put off to the end of the turn, so that a burst of messages is read, handled and sent as three runs of the same
+//! Short sends are put off to the end of the turn, so that a burst of messages is read, handled and sent as three runs of the same
 //! work instead of one long zigzag; what does not fit into the system's buffer then is sent when there is room.
 
 use std::cell::{Cell, Ref, RefCell, RefMut};

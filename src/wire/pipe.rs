@@ -22,6 +22,10 @@ impl Pipe {
 
 impl AsyncRead for Pipe {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // The head of the answer may still be on its way, and whoever only reads now is the one to see to it.
+        if let Poll::Ready(error) = self.0.poll_trouble(context) {
+            return Poll::Ready(Err(error));
+        }
         if self.0.inflow().len() == 0 {
             return self.0.poll_read(context, room);
         }

@@ -1,4 +1,4 @@
-//! The end of a worker's turn: what its connections have to send is sent once all that was readable is handled.
+//! The end of a worker's turn: the little that its connections have to send is sent once all that was readable is handled.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

@@ -43,6 +43,18 @@ fn closed(code: u16, reason: &str) -> Closed {
 }
 
 #[test]
+fn a_client_of_nobody_hears_at_once_that_its_session_is_open_however_long_its_connection_was_idle() {
+    let stage = Stage::mock(1);
+    let gateway = allowing(&stage).start();
+    let mut client = RawClient::connect(gateway.address());
+    // Idle for so long, its connection holds no task, and the runtime knows nothing of its socket.
+    gateway.advance_until("it is parked", SECOND / 10, || gateway.metric("portolan_connections_parked") == 1.0);
+    client.send(upgrade(""));
+    let head = client.read_head();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+}
+
+#[test]
 fn a_key_in_the_first_frame_is_the_keys_consumer_in_every_command_after_it() {
     let stage = Stage::mock(1);
     let gateway = allowing(&stage).start();
