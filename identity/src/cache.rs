@@ -19,10 +19,10 @@ pub struct Bounds {
 /// Verified tokens and what they mean. It belongs to one worker and one set of keys and rules: whoever changes those begins a
 /// new one.
 ///
-/// A token is found by all of it: a slot is chosen by a hash of its end, which is the signature's and so as good as random,
-/// under a key that is drawn anew in each process; then the whole token is compared, in a time that does not tell how much of
-/// it was right. Only what was verified is put in, so nobody can fill a slot but by a signature. Keys that people are known by
-/// are remembered just so; those whose ends are the same take turns in a slot.
+/// A token is found by all of it: a slot is chosen by a hash under a key that is drawn anew in each process, of the whole of a
+/// short one, as keys of callers are, and of the end of a long one, which is the signature's and so as good as random; then the
+/// whole token is compared, in a time that does not tell how much of it was right. Only what was verified is put in, so nobody
+/// fills a slot but with a good credential.
 ///
 /// The bound is kept by two halves: a token that is put in or found goes to the young half, and when that is full the old one
 /// is forgotten and they change places. So what is used stays, without a list to keep in order.
@@ -54,7 +54,10 @@ impl<V> Entry<V> {
 /// What an entry takes besides its token: itself, its place in the table, and what its value holds, which is small.
 const OVERHEAD: usize = 256;
 
-/// The bytes of the end of a token that choose its slot: 96 bits of a signature, and the whole of many a key.
+/// A token up to this long chooses its slot with all of it, as keys do, whose ends may be alike.
+const SHORT: usize = 64;
+
+/// The bytes of the end of a longer one that choose its slot: 96 bits of a signature.
 const END: usize = 16;
 
 /// The bytes that a token of this length counts for.
@@ -136,7 +139,8 @@ impl<V: Clone> Cache<V> {
 
     fn slot(&self, token: &[u8]) -> u64 {
         let mut hasher = self.chance.build_hasher();
-        hasher.write(&token[token.len().saturating_sub(END)..]);
+        let from = if token.len() <= SHORT { 0 } else { token.len() - END };
+        hasher.write(&token[from..]);
         hasher.finish()
     }
 }
@@ -238,12 +242,16 @@ mod tests {
     }
 
     #[test]
-    fn two_tokens_with_one_end_take_turns_in_their_slot() {
-        let mut cache = cache(10, 1 << 20);
-        let (one, other) = ([b"a", &token(1)[..]].concat(), [b"b", &token(1)[..]].concat());
-        cache.insert(&one, at(100), 1);
-        cache.insert(&other, at(100), 2);
-        assert_eq!((cache.get(&one, || at(0)), cache.get(&other, || at(0)), cache.len()), (None, Some(2), 1));
+    fn two_tokens_with_one_end_take_turns_in_their_slot_and_two_keys_do_not() {
+        for (length, left) in [(SHORT, (Some(1), Some(2), 2)), (SHORT + 1, (None, Some(2), 1))] {
+            let mut cache = cache(10, 1 << 20);
+            let (mut one, mut other) = (vec![b'x'; length], vec![b'x'; length]);
+            (one[0], other[0]) = (b'a', b'b');
+            cache.insert(&one, at(100), 1);
+            cache.insert(&other, at(100), 2);
+            let found = (cache.get(&one, || at(0)), cache.get(&other, || at(0)), cache.len());
+            assert_eq!(found, left, "{length} bytes");
+        }
     }
 
     #[test]
