@@ -13,6 +13,7 @@ use portolan_identity::{Bounds, Cache};
 
 use super::authenticate::{Finding, Refused};
 use super::memory::{Mark, Memory};
+use super::sole::Sole;
 use crate::plan::Consumers;
 
 /// Knows callers by a key that stands in one place of a request.
@@ -24,13 +25,6 @@ pub struct KeySource {
     location: KeyLocation,
     pepper: hmac::Key,
     consumers: Arc<ArcSwap<Consumers>>,
-}
-
-/// What stands where a source looks for its key.
-enum Shown<'e> {
-    Nothing,
-    Key(Cow<'e, [u8]>),
-    Several,
 }
 
 /// The good keys of one source, as a worker remembers them.
@@ -53,9 +47,9 @@ impl KeySource {
     /// Whose key the request shows.
     pub(super) fn judge(&self, worker: &Worker, exchange: &Exchange) -> Finding {
         let key = match self.shown(exchange) {
-            Shown::Nothing => return Finding::Nothing,
-            Shown::Several => return Finding::Several,
-            Shown::Key(key) => key,
+            Sole::None => return Finding::Nothing,
+            Sole::Several => return Finding::Several,
+            Sole::One(key) => key,
         };
         let consumers = self.consumers.load();
         let remembered = self.known(worker, &consumers, |keys| keys.get(&key, || worker.clock.wall())).flatten();
@@ -88,21 +82,21 @@ impl KeySource {
     }
 
     /// The key as shown: by a session's first frame in it, else in the head.
-    fn shown<'e>(&'e self, exchange: &'e Exchange) -> Shown<'e> {
+    fn shown<'e>(&'e self, exchange: &'e Exchange) -> Sole<Cow<'e, [u8]>> {
         let request = &exchange.request;
         if exchange.place == Place::FirstFrame {
             let credential = exchange.tickets.get::<Credential>();
-            return credential.map_or(Shown::Nothing, |credential| Shown::Key(credential.expose().as_bytes().into()));
+            return credential.map_or(Sole::None, |credential| Sole::One(credential.expose().as_bytes().into()));
         }
         match &self.location {
-            KeyLocation::Header(name) => only(request.fields.get_all(name), |value| value.trim_ascii().into()),
-            KeyLocation::Query(name) => only(query_values(&request.target, name), percent_decoded),
+            KeyLocation::Header(name) => Sole::of(request.fields.get_all(name)).map(|value| value.trim_ascii().into()),
+            KeyLocation::Query(name) => Sole::of(query_values(&request.target, name)).map(percent_decoded),
             KeyLocation::Cookie(name) => {
                 let values = cookies(request).filter_map(|pair| {
                     let equals = pair.iter().position(|byte| *byte == b'=')?;
                     (&pair[..equals] == name.as_bytes()).then_some(&pair[equals + 1..])
                 });
-                only(values, Cow::Borrowed)
+                Sole::of(values).map(Cow::Borrowed)
             }
         }
     }
@@ -166,16 +160,6 @@ impl Known {
 impl Default for Known {
     fn default() -> Self {
         Self { consumers: Weak::new(), keys: Cache::new(REMEMBERED) }
-    }
-}
-
-/// The one there is, as a key.
-fn only<'e, T>(values: impl Iterator<Item = T>, key: impl FnOnce(T) -> Cow<'e, [u8]>) -> Shown<'e> {
-    // One loop over all fields, where asking for one value after the other is a call for each.
-    match values.fold((None, 0), |(first, count), value| (first.or(Some(value)), count + 1)) {
-        (None, _) => Shown::Nothing,
-        (Some(value), 1) => Shown::Key(key(value)),
-        (Some(_), _) => Shown::Several,
     }
 }
 

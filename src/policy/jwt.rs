@@ -21,6 +21,7 @@ pub use memory::{Counts, Total};
 use super::authenticate::{Finding, Refused};
 use super::memory::{Mark, Memory};
 use super::rate_limit::{Period, network, whole_seconds};
+use super::sole::Sole;
 use memory::{Event, Held, Verdict};
 
 /// Knows callers by the tokens of one issuer.
@@ -87,9 +88,9 @@ impl TokenSource {
     /// Whose token the request shows.
     pub(super) fn judge(&self, worker: &Worker, exchange: &Exchange) -> Finding {
         let token = match shown(exchange) {
-            Shown::Nothing => return Finding::Nothing,
-            Shown::Several => return Finding::Several,
-            Shown::Token(token) => token,
+            Sole::None => return Finding::Nothing,
+            Sole::Several => return Finding::Several,
+            Sole::One(token) => token,
         };
         let now = worker.clock.wall();
         match self.remembered(worker, token, now) {
@@ -243,26 +244,20 @@ impl TokenSource {
     }
 }
 
-enum Shown<'e> {
-    Nothing,
-    Several,
-    Token(&'e [u8]),
-}
-
 /// The token as shown: by a session's first frame in it, else in the head.
-fn shown(exchange: &Exchange) -> Shown<'_> {
+fn shown(exchange: &Exchange) -> Sole<&[u8]> {
     if exchange.place == Place::FirstFrame {
         let credential = exchange.tickets.get::<Credential>();
-        return credential.map_or(Shown::Nothing, |credential| Shown::Token(credential.expose().as_bytes()));
+        return credential.map_or(Sole::None, |credential| Sole::One(credential.expose().as_bytes()));
     }
     // With a field of another scheme beside it two readers could see two callers.
     let mut fields = exchange.request.fields.get_all("authorization");
     let first = fields.next().map(bearer);
     let others = fields.map(bearer).fold((0, false), |(count, any), token| (count + 1, any | token.is_some()));
     match (first, others) {
-        (Some(Some(token)), (0, _)) => Shown::Token(token),
-        (Some(Some(_)), _) | (_, (_, true)) => Shown::Several,
-        _ => Shown::Nothing,
+        (Some(Some(token)), (0, _)) => Sole::One(token),
+        (Some(Some(_)), _) | (_, (_, true)) => Sole::Several,
+        _ => Sole::None,
     }
 }
 

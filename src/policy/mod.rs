@@ -8,6 +8,7 @@ pub mod jwt;
 mod memory;
 mod rate_limit;
 mod sanitise;
+mod sole;
 mod subscription;
 
 pub use api_key::KeySource;

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use portolan_config::snapshot::{Cors, Origin};
 use portolan_exchange::{Fields, Method, Request};
 
+use crate::policy::sole::Sole;
+
 /// What pages of other origins are told.
 pub struct Rules {
     /// Whose pages are let in; every page of the web when absent.
@@ -173,7 +175,7 @@ pub fn preflight_for(request: &Request) -> Option<Method> {
         return None;
     }
     origin(request)?;
-    let method = only(&request.fields, "access-control-request-method")?;
+    let method = Sole::of(request.fields.get_all("access-control-request-method")).one()?;
     let method = std::str::from_utf8(method).ok().filter(|method| is_token(method.as_bytes()))?;
     Some(Method::of(method))
 }
@@ -192,14 +194,7 @@ fn is_ours(name: &[u8]) -> bool {
 
 /// The origin that a browser tells of the page. Who tells two tells none.
 fn origin(request: &Request) -> Option<&[u8]> {
-    only(&request.fields, "origin")
-}
-
-fn only<'f>(fields: &'f Fields, name: &'f str) -> Option<&'f [u8]> {
-    // One loop over all fields, where asking for one value after the other is a call for each.
-    let (first, count) =
-        fields.get_all(name).fold((None, 0), |(first, count), value| (first.or(Some(value)), count + 1));
-    first.filter(|_| count == 1)
+    Sole::of(request.fields.get_all("origin")).one()
 }
 
 /// The headers that a preflight asks about, as it wrote them; nothing where they are no list of names.
