@@ -10,12 +10,13 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{Interest, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 use super::alarms::{Alarm, remember};
 use super::inflow::Inflow;
 use super::outflow::{Outflow, State};
+use super::socket;
 use super::turn::Turn;
 use crate::edge::admission::File;
 
@@ -94,7 +95,7 @@ impl Link {
     pub fn poll_fill(&self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_read_ready(context))?;
-            match self.inflow.borrow_mut().fill(|room| self.read(room)) {
+            match self.inflow.borrow_mut().fill(|room| socket::read(&self.stream, room)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => return Poll::Ready(read),
@@ -107,21 +108,7 @@ impl Link {
     /// # Errors
     /// What the system says; [`io::ErrorKind::WouldBlock`] when nothing is there.
     pub fn fill_at_once(&self) -> io::Result<usize> {
-        self.inflow.borrow_mut().fill(|room| Ok(rustix::io::read(&self.stream, room)?))
-    }
-
-    /// Reads once. A read that does not fill its room has drained the socket (epoll(7), question 9): what the runtime knows of
-    /// its readiness is taken back at once, which saves the read that would say so.
-    fn read(&self, room: &mut [u8]) -> io::Result<usize> {
-        let mut count = 0;
-        let full = self.stream.try_io(Interest::READABLE, || {
-            count = self.stream.try_read(room)?;
-            if count == room.len() || count == 0 { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
-        });
-        match full {
-            Err(error) if count == 0 => Err(error),
-            Ok(()) | Err(_) => Ok(count),
-        }
+        self.inflow.borrow_mut().fill(|room| socket::read_at_once(&self.stream, room))
     }
 
     /// Queues a head; its buffer comes from [`buffers::head`](super::buffers::head) and goes back there.
@@ -239,7 +226,7 @@ impl Link {
     pub(super) fn poll_read(&self, context: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.stream.poll_read_ready(context))?;
-            match self.stream.try_read(room.initialize_unfilled()) {
+            match socket::read(&self.stream, room.initialize_unfilled()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Poll::Ready(Err(error)),
@@ -254,9 +241,7 @@ impl Link {
     /// Writes as much as the system takes, past the queue, which is empty.
     pub(super) fn poll_write(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
-            // Tried before it is waited for: mostly there is room, and whoever writes to many connections in one turn would otherwise
-            // be told to wait by the runtime, which counts how often a task asks.
-            match self.stream.try_write(bytes) {
+            match socket::write(&self.stream, bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.stream.poll_write_ready(context))?;
                 }
@@ -273,9 +258,10 @@ impl Link {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.stream.poll_write_ready(context))?;
-            match self.stream.try_write_vectored(parts) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            match socket::write_vectored(&self.stream, parts) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.stream.poll_write_ready(context))?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 written => return Poll::Ready(written),
             }

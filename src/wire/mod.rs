@@ -10,6 +10,7 @@ pub mod library;
 mod link;
 mod outflow;
 mod pipe;
+mod socket;
 mod turn;
 
 pub use alarms::{Alarm, remember};

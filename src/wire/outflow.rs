@@ -5,11 +5,9 @@ use std::io::{self, IoSlice};
 
 use bytes::{Buf, Bytes};
 use portolan_http1::{self as http1, CHUNK_END};
-use socket2::SockRef;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use super::buffers;
+use super::{buffers, socket};
 use crate::edge::admission::Memory;
 
 // Pieces up to this size are copied behind the head before them: that is cheaper than a piece of their own, and holds no buffer
@@ -138,7 +136,7 @@ impl Outflow {
         const PIECES: usize = 16;
         while let Some(first) = self.pieces.front() {
             let written = if self.pieces.len() == 1 {
-                stream.try_write(first.bytes())
+                socket::write(stream, first.bytes())
             } else {
                 let mut slices = [IoSlice::new(&[]); PIECES];
                 let mut count = 0;
@@ -146,9 +144,7 @@ impl Outflow {
                     *slice = IoSlice::new(piece.bytes());
                     count += 1;
                 }
-                // As a message: a vectored write goes through the checks of files first.
-                let socket = SockRef::from(stream);
-                stream.try_io(Interest::WRITABLE, || socket.send_vectored(&slices[..count]))
+                socket::write_vectored(stream, &slices[..count])
             };
             match written {
                 Ok(count) => self.sent(count),
