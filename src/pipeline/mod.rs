@@ -124,11 +124,10 @@ impl Engine {
                 return Err(Box::new(self.refuse_unrouted(worker, id, address, &request, &fault)));
             }
         };
-        let mut exchange = Box::new(Exchange::new(id, target.route.clone(), request, started));
+        let mut exchange = Box::new(Exchange::counted(id, target.route.clone(), request, started, arrived.bytes));
         exchange.operation = target.operation.clone();
         exchange.path_parameters = parameters;
         exchange.client = arrived.client;
-        exchange.record.bytes = arrived.bytes;
         exchange.record.queue = arrived.queue;
         exchange.interim = arrived.interim;
         if let Some(cors) = cors {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portolan_config::snapshot::Timeouts;
 use portolan_exchange::protocol::Interim;
-use portolan_exchange::{Body, BodyError, Method, Moment, Request};
+use portolan_exchange::{Body, BodyError, Method, Moment, Request, Target};
 use portolan_http1::connection::Repeat;
 use portolan_http1::{self as http1, Asked, Framing, Limits, ResponseHead, ResponseReader};
 
@@ -26,6 +26,8 @@ const INTERIMS: usize = 32;
 pub struct Question<'a> {
     /// The request, without its body.
     pub request: &'a Request,
+    /// What the service is asked for.
+    pub target: &'a Target,
     /// Who is told of heads before the answer's own.
     pub interim: Option<&'a Rc<dyn Interim>>,
     /// How long it may take.
@@ -84,14 +86,13 @@ impl Timing {
 impl Question<'_> {
     /// Asks on this connection and waits for the head of the response. Dropping the future leaves the connection in the middle of a
     /// message, and closes it.
-    pub async fn ask(&self, connection: Connection, body: Body) -> Result<Answered, Failed> {
+    pub fn ask(&self, connection: Connection, body: Body) -> impl Future<Output = Result<Answered, Failed>> {
+        // Begun before there is a future, which would hold its arguments twice.
         let mut call = Call::begin(self, connection, body);
-        let head = poll_fn(|context| call.poll_head(context)).await?;
-        call.connection.calling.answered(&head);
-        call.connection.link.reading.clear();
-        let is_content_expected = self.request.method != Method::Head;
-        debug_assert!(is_content_expected || head.framing == Framing::None, "a HEAD is answered without content");
-        Ok(Answered { head, connection: call.connection, upload: call.upload })
+        async move {
+            let head = poll_fn(|context| call.poll_head(context)).await?;
+            Ok(call.answered(head))
+        }
     }
 
     /// The body for asking once more if this connection gives no answer, where that does no harm and all of it is here.
@@ -109,7 +110,8 @@ struct Call<'a> {
     question: &'a Question<'a>,
     connection: Connection,
     upload: Upload,
-    reader: ResponseReader,
+    // How far the head is read, if that is not to its end; most are here whole at once.
+    reader: Option<Box<ResponseReader>>,
     // So much of what is here holds no whole head.
     looked_at: usize,
     interims: usize,
@@ -118,16 +120,15 @@ struct Call<'a> {
 impl<'a> Call<'a> {
     /// Queues the request on this connection.
     fn begin(question: &'a Question<'a>, connection: Connection, body: Body) -> Self {
-        let Question { request, timing, .. } = question;
+        let Question { request, target, timing, .. } = question;
         let link = &connection.link;
         let mut upload = Upload::new(body, &request.method, timing.write);
         let mut head = buffers::head();
-        http1::write_request(&mut head, &request.method, &request.target, &request.fields, upload.framing());
+        http1::write_request(&mut head, &request.method, target, &request.fields, upload.framing());
         link.queue_head(head);
         upload.queue_whole(link);
         link.reading.set(timing.limit);
-        let reader = ResponseReader::new();
-        let call = Self { question, connection, upload, reader, looked_at: 0, interims: 0 };
+        let call = Self { question, connection, upload, reader: None, looked_at: 0, interims: 0 };
         if call.upload.has_arrived() {
             call.expect_head();
             call.connection.link.defer();
@@ -192,8 +193,11 @@ impl<'a> Call<'a> {
                 return Ok(None);
             }
             self.looked_at = inflow.len();
-            let read = self.reader.read(inflow.bytes(), &LIMITS, asked);
+            let mut fresh = ResponseReader::new();
+            let reader = self.reader.as_deref_mut().unwrap_or(&mut fresh);
+            let read = reader.read(inflow.bytes(), &LIMITS, asked);
             let Some((head, consumed)) = read.map_err(|refusal| Failed::NotHttp(refusal.sentence()))? else {
+                self.reader.get_or_insert_with(|| Box::new(fresh));
                 return Ok(None);
             };
             inflow.consume(consumed);
@@ -215,9 +219,19 @@ impl<'a> Call<'a> {
             // What a client may act on before the answer; the rest could tell of the service what answers are not to tell.
             let mut fields = interim.fields;
             fields.retain(|name, _| name.eq_ignore_ascii_case(b"link"));
-            client.send(interim.status, &fields);
+            client.clone().send(interim.status, &fields);
         }
         Ok(())
+    }
+
+    /// The head of the response is here.
+    fn answered(self, head: ResponseHead) -> Answered {
+        let Self { question, mut connection, upload, .. } = self;
+        connection.calling.answered(&head);
+        connection.link.reading.clear();
+        let is_content_expected = question.request.method != Method::Head;
+        debug_assert!(is_content_expected || head.framing == Framing::None, "a HEAD is answered without content");
+        Answered { head, connection, upload }
     }
 
     fn closed(&self, how: &'static str) -> Failed {

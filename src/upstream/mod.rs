@@ -2,6 +2,7 @@
 
 mod attempt;
 mod call;
+mod caller;
 mod endpoint;
 mod hop;
 mod idle;

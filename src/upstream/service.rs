@@ -11,12 +11,14 @@ use portolan_actors::breaker::Breaker;
 use portolan_actors::health::{Health, HealthView};
 use portolan_config::snapshot as settings;
 use portolan_exchange::{
-    Answer, Body, Exchange, Fault, FaultKind, LocalBoxFuture, Moment, Reply, Request, Response, Upstream, Worker,
+    Answer, Body, Exchange, Fault, FaultKind, Fields, LocalBoxFuture, Moment, Reply, Request, Response, Target,
+    Upstream, Worker,
 };
 use portolan_http1::ResponseHead;
 
 use super::attempt::Attempt;
 use super::call::{Answered, Failed, Question, Timing};
+use super::caller::Caller;
 use super::endpoint::{Endpoint, connect};
 use super::place::Place;
 use super::returning::Return;
@@ -76,36 +78,36 @@ impl Service {
 
     async fn call(
         &self,
-        worker: &Rc<Worker>,
-        exchange: &mut Exchange,
+        caller: Caller<'_>,
         request: &mut Request,
+        target: Option<&Target>,
     ) -> Result<Response, Fault> {
-        let now = worker.clock.now();
+        let now = caller.worker.clock.now();
         let permit = match &self.breaker {
             Some(breaker) => Some(breaker.admit(now).map_err(|open| self.circuit_open(open.retry_after))?),
             None => None,
         };
         let endpoint = self.choose().ok_or_else(|| self.no_endpoint())?;
-        exchange.record.upstream = Some(self.settings.name.clone());
-        exchange.record.endpoint = Some(endpoint.authority.clone());
-        self.prepare(exchange, endpoint, request);
-        exchange.record.calling = Some(now);
-        let attempt = Attempt { permit, worker, deadline: exchange.deadline };
-        let outcome = self.exchange(worker, endpoint, exchange, request).await;
+        caller.record.upstream = Some(self.settings.name.clone());
+        caller.record.endpoint = Some(endpoint.authority.clone());
+        self.prepare(&caller, endpoint, request);
+        caller.record.calling = Some(now);
+        let attempt = Attempt { permit, worker: caller.worker, deadline: caller.deadline };
+        let outcome = self.exchange(&caller, now, endpoint, request, target).await;
         attempt.settle(&outcome);
-        exchange.record.calling = None;
-        exchange.record.upstream_time += worker.clock.now().since(now);
+        caller.record.calling = None;
+        caller.record.upstream_time += caller.worker.clock.now().since(now);
         outcome
     }
 
     /// Makes of the request that came the one that goes on.
-    fn prepare(&self, exchange: &Exchange, endpoint: &Endpoint, request: &mut Request) {
+    fn prepare(&self, caller: &Caller<'_>, endpoint: &Endpoint, request: &mut Request) {
         // The only protocol that is passed through: whatever else a client would like to speak, the service is not asked.
         request.upgrade = request.upgrade.take().filter(|upgrade| upgrade.protocol() == "websocket");
         let to =
             hop::To { endpoint: &endpoint.authority, host: self.settings.host, forwarded: self.settings.forwarded };
-        hop::tell(request, &exchange.client, &to);
-        request.fields.replace("x-request-id", &exchange.id.digits());
+        hop::tell(request, caller.client, &to);
+        request.fields.replace("x-request-id", &caller.id.digits());
         if request.upgrade.is_some() {
             request.fields.push(b"connection", b"upgrade");
             request.fields.push(b"upgrade", b"websocket");
@@ -115,36 +117,40 @@ impl Service {
     /// Asks on a connection kept or made, and waits for the head of the response.
     async fn exchange(
         &self,
-        worker: &Rc<Worker>,
+        caller: &Caller<'_>,
+        now: Moment,
         endpoint: &Endpoint,
-        exchange: &Exchange,
         request: &mut Request,
+        target: Option<&Target>,
     ) -> Result<Response, Fault> {
-        let now = worker.clock.now();
-        let timing = Timing::new(&self.settings.timeouts, now, exchange.deadline);
-        let seat = self.seats.take(worker, &self.settings, timing.limit).await?;
-        let place = Place::new(seat, worker, endpoint, &self.settings);
+        let timing = Timing::new(&self.settings.timeouts, now, caller.deadline);
+        let seat = self.seats.take(caller.worker, &self.settings, timing.limit).await?;
+        let place = Place::new(seat, caller.worker, endpoint, &self.settings);
         let mut body = std::mem::take(&mut request.body);
-        let question = Question { request, interim: exchange.interim.as_ref(), timing };
+        let target = target.unwrap_or(&request.target);
+        let question = Question { request, target, interim: caller.interim, timing };
         if let Some(kept) = place.kept(now) {
             let again = question.again(&kept, &body);
             match (question.ask(kept, body).await, again) {
-                (Ok(answered), _) => return Ok(self.response(exchange, place, answered)),
+                (Ok(answered), _) => return Ok(self.response(caller, place, answered)),
                 // Closed while it was idle, or before the first byte of an answer: what may be, is asked once more.
                 (Err(Failed::NoAnswer(_)), Some(again)) => body = again,
                 (Err(failed), _) => return Err(self.failed(endpoint, failed)),
             }
         }
-        // Boxed: most calls find a connection, and shall not carry room for opening one.
-        let fresh = place.fresh(Box::pin(self.connect(worker, endpoint, timing.limit)).await?);
-        match question.ask(fresh, body).await {
-            Ok(answered) => Ok(self.response(exchange, place, answered)),
-            Err(failed) => Err(self.failed(endpoint, failed)),
-        }
+        // Boxed: most calls find a connection, and shall not carry room for asking on one that is opened.
+        Box::pin(async {
+            let fresh = place.fresh(self.connect(caller.worker, endpoint, timing.limit).await?);
+            match question.ask(fresh, body).await {
+                Ok(answered) => Ok(self.response(caller, place, answered)),
+                Err(failed) => Err(self.failed(endpoint, failed)),
+            }
+        })
+        .await
     }
 
     /// Makes a response of an answer that has begun.
-    fn response(&self, exchange: &Exchange, place: Place, answered: Answered) -> Response {
+    fn response(&self, caller: &Caller<'_>, place: Place, answered: Answered) -> Response {
         let Answered { head, connection, upload } = answered;
         let ResponseHead { status, mut fields, framing, .. } = head;
         strip_hop(&mut fields, Upgrades::Strip);
@@ -153,7 +159,8 @@ impl Service {
         if status == 101 {
             fields.push(b"connection", b"upgrade");
             fields.push(b"upgrade", b"websocket");
-            response.tunnel = Some(through::tunnel(connection.link, place.into_seat(), idle, exchange.counters()));
+            response.tunnel =
+                Some(through::tunnel(connection.link, place.into_seat(), idle, caller.record.bytes.clone()));
         } else {
             response.body = Return { connection, upload, place }.body(framing, idle);
         }
@@ -193,16 +200,21 @@ impl Upstream for Service {
         mut request: Request,
     ) -> LocalBoxFuture<'a, Result<Response, Fault>> {
         // By reference: what is given to an async function by value, its future holds twice.
-        Box::pin(async move { self.call(worker, exchange, &mut request).await })
+        Box::pin(async move { self.call(Caller::of(worker, exchange).0, &mut request, None).await })
     }
 
     fn pass<'a>(
         &'a self,
         worker: &'a Rc<Worker>,
         exchange: &'a mut Exchange,
-        mut request: Request,
+        target: Option<Target>,
     ) -> LocalBoxFuture<'a, Answer> {
-        Box::pin(async move { self.call(worker, exchange, &mut request).await.map(Reply::through) })
+        let (caller, request) = Caller::of(worker, exchange);
+        Box::pin(async move {
+            let answer = self.call(caller, request, target.as_ref()).await;
+            request.fields = Fields::new();
+            answer.map(Reply::through)
+        })
     }
 
     fn held(&self, worker: &Worker, exchange: &mut Exchange, body: Body) -> Body {

@@ -14,6 +14,8 @@ use crate::edge::admission::{Admission, Memory};
 pub const SIZE: usize = 64 * 1024;
 // Kept for the next taker; what a burst took beyond goes back to the system.
 const KEPT: usize = 32;
+// As many answers leave in one turn.
+const HEADS_KEPT: usize = 256;
 
 thread_local! {
     static IDLE: RefCell<Vec<Room>> = const { RefCell::new(Vec::new()) };
@@ -116,10 +118,10 @@ pub fn head() -> Vec<u8> {
 /// Gives back a head that was sent.
 pub fn give_back(mut head: Vec<u8>) {
     // Heads are small; one that is not would hold its memory for good.
-    const LARGEST: usize = 8 * 1024;
+    const LARGEST: usize = 4 * 1024;
     head.clear();
     HEADS.with_borrow_mut(|heads| {
-        if heads.len() < KEPT && head.capacity() <= LARGEST {
+        if heads.len() < HEADS_KEPT && head.capacity() <= LARGEST {
             heads.push(head);
         }
     });

@@ -119,7 +119,7 @@ pub enum Limits {
 }
 
 /// What is recorded of an exchange: once, at its very end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Record {
     /// Bytes of content received and sent, counted as they pass.
     pub bytes: Rc<Bytes>,
@@ -139,6 +139,23 @@ pub struct Record {
     pub fault: Option<FaultKind>,
     /// The fault's cause, for the log.
     pub cause: Option<String>,
+}
+
+impl Record {
+    /// Nothing yet but who counts.
+    fn new(bytes: Rc<Bytes>) -> Self {
+        Self {
+            bytes,
+            status: 0,
+            upstream: None,
+            endpoint: None,
+            queue: Duration::ZERO,
+            upstream_time: Duration::ZERO,
+            calling: None,
+            fault: None,
+            cause: None,
+        }
+    }
 }
 
 /// Counts of content bytes.
@@ -166,6 +183,11 @@ pub struct Lineage {
 impl Exchange {
     /// An exchange of a request that was routed.
     pub fn new(id: RequestId, route: Arc<Route>, request: Request, started: Moment) -> Self {
+        Self::counted(id, route, request, started, Rc::default())
+    }
+
+    /// An exchange of a request that was routed, of which somebody counts the content as it passes.
+    pub fn counted(id: RequestId, route: Arc<Route>, request: Request, started: Moment, bytes: Rc<Bytes>) -> Self {
         Self {
             id,
             started,
@@ -184,7 +206,7 @@ impl Exchange {
             answer_fields: Fields::new(),
             interim: None,
             tickets: Tickets::default(),
-            record: Record::default(),
+            record: Record::new(bytes),
             place: Place::Request,
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::events::{Cursor, EventLog};
 use crate::upgrade::Tunnel;
 use crate::value::Payload;
-use crate::{Body, Exchange, Fault, Fields, LocalBoxFuture, Request, Response, Worker};
+use crate::{Body, Exchange, Fault, Fields, LocalBoxFuture, Request, Response, Target, Worker};
 
 /// What an exchange ends with.
 pub type Answer = Result<Reply, Fault>;
@@ -70,7 +70,7 @@ impl Reply {
 /// Where heads go that an upstream sends before its answer's own (RFC 9110, section 15.2): 103 Early Hints, or 100 Continue.
 pub trait Interim {
     /// Passes one on to the client; nothing where its protocol has none.
-    fn send(&self, status: u16, fields: &Fields);
+    fn send(self: Rc<Self>, status: u16, fields: &Fields);
 }
 
 /// What the inbound protocol found in the request.
@@ -165,14 +165,24 @@ pub trait Upstream: Send + Sync {
         request: Request,
     ) -> LocalBoxFuture<'a, Result<Response, Fault>>;
 
-    /// Sends a request whose response is the exchange's answer as it comes. As [`Upstream::send`], with one allocation less where the
-    /// upstream knows how.
+    /// Sends the exchange's own request, whose response is its answer as it comes; `target` stands in place of the request's own,
+    /// which stays for the record as the method does. As [`Upstream::send`], with less that is moved where the upstream knows how.
     fn pass<'a>(
         &'a self,
         worker: &'a Rc<Worker>,
         exchange: &'a mut Exchange,
-        request: Request,
+        target: Option<Target>,
     ) -> LocalBoxFuture<'a, Answer> {
+        let received = &mut exchange.request;
+        let request = Request {
+            method: received.method.clone(),
+            target: target.unwrap_or_else(|| received.target.clone()),
+            authority: std::mem::take(&mut received.authority),
+            version: received.version,
+            fields: std::mem::take(&mut received.fields),
+            body: std::mem::take(&mut received.body),
+            upgrade: received.upgrade.take(),
+        };
         Box::pin(async move { self.send(worker, exchange, request).await.map(Reply::through) })
     }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use portolan_exchange::protocol::{Answer, Outbound, Upstream};
-use portolan_exchange::{Exchange, Fault, FaultKind, LocalBoxFuture, Request, Target, Worker};
+use portolan_exchange::{Exchange, Fault, FaultKind, LocalBoxFuture, Target, Worker};
 
 /// Passes requests on to a service that speaks HTTP.
 pub struct HttpOutbound {
@@ -27,15 +27,18 @@ impl HttpOutbound {
         Self { upstream, path }
     }
 
-    /// The target as the upstream sees it; the query stays as it is. `None` for a path that does not stand below the prefix.
-    fn target(&self, prefix: &str, target: &Target) -> Option<Target> {
-        let UpstreamPath::Replaced(instead) = &self.path else { return Some(target.clone()) };
-        let below = target.path().strip_prefix(prefix)?;
-        Some(match (instead.is_empty(), below.is_empty()) {
+    /// The target as the upstream sees it, where that is another one; the query stays as it is.
+    fn target(&self, prefix: &str, target: &Target) -> Result<Option<Target>, Fault> {
+        let UpstreamPath::Replaced(instead) = &self.path else { return Ok(None) };
+        // Never passed on as it is: the upstream would be asked for what this route does not lead to.
+        let below = target.path().strip_prefix(prefix).ok_or_else(|| {
+            Fault::new(FaultKind::BadRequest, "the path does not stand below the prefix of its route")
+        })?;
+        Ok(Some(match (instead.is_empty(), below.is_empty()) {
             (true, false) => target.with_path(below),
             (true, true) => target.with_path("/"),
             (false, _) => target.with_path(&[instead, below].concat()),
-        })
+        }))
     }
 }
 
@@ -55,22 +58,9 @@ impl Outbound for HttpOutbound {
     }
 
     fn call<'a>(&'a self, worker: &'a Rc<Worker>, exchange: &'a mut Exchange) -> LocalBoxFuture<'a, Answer> {
-        let Some(target) = self.target(&exchange.route.prefix, &exchange.request.target) else {
-            // Never passed on as it is: the upstream would be asked for what this route does not lead to.
-            let fault = Fault::new(FaultKind::BadRequest, "the path does not stand below the prefix of its route");
-            return Box::pin(std::future::ready(Err(fault)));
-        };
-        // Method and target stay behind: the record tells what was asked, not what was made of it.
-        let received = &mut exchange.request;
-        let request = Request {
-            method: received.method.clone(),
-            target,
-            authority: std::mem::take(&mut received.authority),
-            version: received.version,
-            fields: std::mem::take(&mut received.fields),
-            body: std::mem::take(&mut received.body),
-            upgrade: received.upgrade.take(),
-        };
-        self.upstream.pass(worker, exchange, request)
+        match self.target(&exchange.route.prefix, &exchange.request.target) {
+            Ok(target) => self.upstream.pass(worker, exchange, target),
+            Err(fault) => Box::pin(std::future::ready(Err(fault))),
+        }
     }
 }

@@ -36,8 +36,7 @@ impl<'a> Answering<'a> {
     /// The answer to a request of this client, the request, and how it arrived.
     pub fn new(client: &'a Client<'a>, arrival: Arrival, asks: Asks) -> (Self, Request, Arrived) {
         let Arrival { request, intake, counters, serving } = arrival;
-        let interim =
-            serving.knows_interims().then(|| Rc::new(Interims { link: client.link.clone() }) as Rc<dyn Interim>);
+        let interim = serving.knows_interims().then(|| client.link.clone() as Rc<dyn Interim>);
         let arrived = Arrived { client: asks, bytes: counters, queue: client.queued, interim };
         (Self { client, intake, serving, half_closed: Cell::new(false) }, request, arrived)
     }
@@ -264,16 +263,12 @@ fn queue_head(link: &Link, announced: &Announced, response: &Response) {
 }
 
 /// Heads before the answer's own: 103, and 100 where the upstream gives it.
-struct Interims {
-    link: Rc<Link>,
-}
-
-impl Interim for Interims {
-    fn send(&self, status: u16, fields: &Fields) {
+impl Interim for Link {
+    fn send(self: Rc<Self>, status: u16, fields: &Fields) {
         let mut head = buffers::head();
         http1::write_response(&mut head, status, fields, Framing::None, None);
-        self.link.queue_head(head);
-        self.link.defer();
+        self.queue_head(head);
+        self.defer();
     }
 }
 

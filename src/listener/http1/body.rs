@@ -52,7 +52,7 @@ impl Arrival {
         if awaits_continue {
             fields.remove("expect");
         }
-        let counters = Rc::new(exchange::Bytes::default());
+        let counters = client.counters.clone();
         let (body, intake) = match content::whole(client.link, framing) {
             Some(bytes) => {
                 counters.received.set(bytes.len() as u64);

@@ -15,7 +15,7 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What came next on a connection.
 pub enum Next {
     /// A request.
-    Request(Box<RequestHead>),
+    Request(RequestHead),
     /// What is no request, or one that came too late.
     Refused(Fault),
     /// The preface of HTTP/2, which stays unread.
@@ -88,7 +88,7 @@ impl Client<'_> {
             match reader.read(bytes, &self.door.limits, &self.door.rules) {
                 Ok(Some((head, consumed))) => {
                     inflow.consume(consumed);
-                    return Some(Next::Request(Box::new(head)));
+                    return Some(Next::Request(head));
                 }
                 Ok(None) if waiting.reader.is_none() => waiting.reader = Some(Box::new(fresh)),
                 Ok(None) => {}

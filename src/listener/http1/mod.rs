@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use portolan_exchange::client::Connection;
 use portolan_exchange::upgrade::Tunnel;
-use portolan_exchange::{Fault, Moment, Response};
+use portolan_exchange::{Fault, Moment, Response, exchange};
 use portolan_http1::connection::{After, Serving};
 use portolan_http1::{Refusal, RequestHead};
 
@@ -60,6 +60,8 @@ struct Client<'a> {
     idle_until: Option<Moment>,
     // How long the head at hand took to arrive.
     queued: Duration,
+    // Counts the content of the request at hand.
+    counters: Rc<exchange::Bytes>,
 }
 
 /// Serves a connection to its end, or until it is idle for so long that it is parked; `idle` is what it was before. Dropping the
@@ -71,14 +73,16 @@ pub fn serve<'a>(
     idle: Option<Idle>,
 ) -> impl Future<Output = Ended> + use<'a> {
     let (served, idle_until) = idle.map_or((0, None), |Idle { served, until }| (served, Some(until)));
-    let mut client = Client { door, link, connection, served, idle_until, queued: Duration::ZERO };
+    let mut client =
+        Client { door, link, connection, served, idle_until, queued: Duration::ZERO, counters: Rc::default() };
     // What an idle connection holds is what this future holds, and an `async fn` holds its arguments twice.
     async move {
         loop {
             let then = match client.next().await {
                 head::Next::Request(head) => {
                     client.served += 1;
-                    match client.begin(*head) {
+                    client.count_anew();
+                    match client.begin(head) {
                         // Boxed, so that an idle connection holds none of what an exchange needs.
                         Ok((answering, begun)) => Box::pin(client.exchange(answering, begun)).await,
                         Err(refused) => {
@@ -113,6 +117,14 @@ pub fn serve<'a>(
 }
 
 impl Client<'_> {
+    /// Counts from nothing again; with other counters where somebody still holds those of the last request.
+    fn count_anew(&mut self) {
+        match Rc::get_mut(&mut self.counters) {
+            Some(counters) => *counters = exchange::Bytes::default(),
+            None => self.counters = Rc::default(),
+        }
+    }
+
     /// The request of this head and the way of its answer; or what is answered where there is no room for it, or where it is not
     /// clear whose it is. The connection goes with that: an idle one takes room as well.
     fn begin(&self, head: RequestHead) -> Result<(Answering<'_>, Begun), Box<(Serving, Response)>> {
