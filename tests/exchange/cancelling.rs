@@ -92,3 +92,24 @@ fn while_its_body_is_gathered() {
     assert_eq!([&line["bytes_in"], &line["status"]], [&json!(4), &json!(499)]);
     assert_eq!(upstream.count(), 1, "the upstream saw `/sound` alone");
 }
+
+#[test]
+fn while_nobody_reads_its_body() {
+    for begun in ["", "half"] {
+        let (notes, waits) = (Notes::default(), Notes::default());
+        let upstream = upstream(|_| {});
+        // Only those of `/unread` wait, and for nothing that ever comes.
+        let undecided = Scout::new("undecided", portolan_exchange::Phase::Call, &waits).on_wait(|_, exchange| {
+            let is_sound = exchange.request.target.path() == "/sound";
+            Box::pin(async move { if is_sound { portolan_exchange::Step::Next } else { std::future::pending().await } })
+        });
+        let gateway = plain(&upstream.url(), Scout::in_each_phase(&notes).into_iter().chain([undecided]));
+        let mut client = RawClient::connect(gateway.address());
+        client.send(format!("PUT /unread HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n{begun}"));
+        waits.wait_for("/unread: undecided request");
+        drop(client);
+        let line = cancelled_once(&gateway, &notes, "/unread");
+        assert_eq!([&line["bytes_in"], &line["status"]], [&json!(0), &json!(499)], "behind {begun:?}");
+        assert_eq!(upstream.count(), 1, "the upstream saw `/sound` alone");
+    }
+}
