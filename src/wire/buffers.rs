@@ -55,6 +55,15 @@ pub fn charge(bytes: usize) -> Option<Memory> {
     ADMISSION.with_borrow(|admission| Some(admission.as_ref()?.memory_for(bytes)))
 }
 
+/// Whether the memory of this thread's process is nearly used up: then nothing is kept. A reload may have made it less.
+fn is_scarce() -> bool {
+    let of_worker = |admission: &RefCell<Option<Arc<Admission>>>| {
+        admission.borrow().as_ref().is_some_and(|admission| admission.is_memory_scarce())
+    };
+    // A thread that ends keeps nothing either.
+    ADMISSION.try_with(of_worker).unwrap_or(true)
+}
+
 impl Buffer {
     /// The buffer used last on this thread, or a new one of [`SIZE`] bytes. What stands in it is nobody's.
     pub fn take() -> Self {
@@ -103,7 +112,9 @@ impl Drop for Buffer {
         // A thread that ends has nobody to keep it for.
         let _ = IDLE.try_with(|idle| {
             let mut idle = idle.borrow_mut();
-            if idle.len() < KEEPS.get() {
+            if is_scarce() {
+                idle.clear();
+            } else if idle.len() < KEEPS.get() {
                 idle.push(room);
             }
         });
@@ -176,6 +187,12 @@ mod tests {
         assert_eq!(admission.memory().used, 2 * SIZE);
         let (first, second) = (Buffer::take(), Buffer::take());
         assert_eq!(admission.memory().used, 2 * SIZE);
+        // Where there is not even room for those any more, none is kept.
+        drop((first, second));
+        admission.set(Budget { memory: SIZE, files: 1 });
+        drop(Buffer::take());
+        assert_eq!(admission.memory().used, 0);
+        let (first, second) = (Buffer::take(), Buffer::take());
         let shared = [first.share(10), second.share(10)];
         std::thread::spawn(move || drop(shared)).join().unwrap();
         assert_eq!(admission.memory().used, 0);
