@@ -12,10 +12,11 @@ use std::net::IpAddr;
 
 use portolan_config::snapshot::{HostSent, Told};
 use portolan_exchange::client::{AddressText, Client, Scheme, Trust};
+use portolan_exchange::fields::{Name, Names};
 use portolan_exchange::{Fields, Request, Version};
 
 use crate::edge::client::{PROXIES, elements, from_the_right};
-use crate::wire::{Named, is_of_one_hop};
+use crate::wire::Named;
 use line::Line;
 
 /// How an upstream is spoken to.
@@ -29,63 +30,67 @@ pub struct To<'a> {
     pub forwarded: Told,
 }
 
+/// What of a request's own fields does not go on as it came, besides what belongs to one hop.
+const RETOLD: Names = CLAIMS.and(Names::of(&[Name::Host, Name::Via]));
+
+/// What a client may claim about itself, in whatever spelling.
+const CLAIMS: Names = Names::of(&[Name::Forwarded, Name::XForwarded, Name::XRealIp, Name::Underscored]);
+
 /// Tells the upstream whom it speaks with: `Host`, `Via`, `X-Forwarded-*`, `Forwarded`. What a client claims of these is removed, and
 /// so is what belongs to one hop only, and every field with an underscore in its name. Allocates once for all fields, and for lists
 /// that are longer than usual.
 pub fn tell(request: &mut Request, client: &Client, to: &To<'_>) {
     let asked = std::mem::take(&mut request.authority);
     let fields = &mut request.fields;
+    let is_told_by = |words| to.forwarded == words || to.forwarded == Told::Both;
     // The lists are read before what was received goes.
-    let x_forwarded = matches!(to.forwarded, Told::XForwarded | Told::Both).then(|| x_forwarded_for(fields, client));
-    let forwarded = matches!(to.forwarded, Told::Rfc7239 | Told::Both).then(|| forwarded(fields, client, &asked));
-    let mut via = Line::new();
+    let (mut x_forwarded, mut forwarded, mut via) = (Line::new(), Line::new(), Line::new());
+    if is_told_by(Told::XForwarded) {
+        x_forwarded_for(&mut x_forwarded, fields, client);
+    }
+    if is_told_by(Told::Rfc7239) {
+        self::forwarded(&mut forwarded, fields, client, &asked);
+    }
     let named = Named::of(fields);
-    fields.retain(|name, value| {
-        if is_of_one_hop(name) || named.holds(name) {
-            return false;
+    self::via(&mut via, fields, &named, request.version);
+    fields.remove_all(RETOLD.and(Names::OF_ONE_HOP));
+    named.remove_from(fields, Names::NONE);
+    // Names and short values, that of the request's id among them; lists make room for themselves.
+    fields.reserve(8, 256 + to.endpoint.len() + asked.len());
+    let host = if to.host == HostSent::Client && !asked.is_empty() { &*asked } else { to.endpoint };
+    fields.push_known(Name::Host, b"host", host.as_bytes());
+    if is_told_by(Told::XForwarded) {
+        tell_x_forwarded(fields, client, &asked, &x_forwarded);
+    }
+    if is_told_by(Told::Rfc7239) {
+        fields.push_known(Name::Forwarded, b"forwarded", forwarded.as_bytes());
+    }
+    fields.push_known(Name::Via, b"via", via.as_bytes());
+}
+
+/// Takes out of trailers what the head must not claim.
+pub(super) fn strip_claims(trailers: &mut Fields) {
+    trailers.remove_all(CLAIMS);
+}
+
+/// The way of the request up to here, and us.
+fn via(list: &mut Line, fields: &Fields, named: &Named, version: Version) {
+    if fields.may_hold(Names::of(&[Name::Via])) && !named.holds(b"via") {
+        for value in fields.get_all("via") {
+            list.separate(b", ");
+            list.push(value);
         }
-        match name.len() {
-            3 if name.eq_ignore_ascii_case(b"via") => {
-                via.separate(b", ");
-                via.push(value);
-                false
-            }
-            4 if name.eq_ignore_ascii_case(b"host") => false,
-            _ => !is_claim(name),
-        }
-    });
-    via.separate(b", ");
-    via.push(match request.version {
+        list.separate(b", ");
+    }
+    list.push(match version {
         Version::Http10 => b"1.0 portolan",
         Version::Http11 => b"1.1 portolan",
         Version::Http2 => b"2 portolan",
     });
-    // Names and short values, that of the request's id among them; lists make room for themselves.
-    fields.reserve(8, 256 + to.endpoint.len() + asked.len());
-    let host = if to.host == HostSent::Client && !asked.is_empty() { &*asked } else { to.endpoint };
-    fields.push(b"host", host.as_bytes());
-    if let Some(list) = x_forwarded {
-        tell_x_forwarded(fields, client, &asked, &list);
-    }
-    if let Some(list) = forwarded {
-        fields.push(b"forwarded", list.as_bytes());
-    }
-    fields.push(b"via", via.as_bytes());
-}
-
-/// What a client may claim about itself, in whatever spelling: a server that hands fields to programs as variables takes `_` for `-`.
-pub(super) fn is_claim(name: &[u8]) -> bool {
-    let known = match name.len() {
-        9 => name.eq_ignore_ascii_case(b"forwarded") || name.eq_ignore_ascii_case(b"x-real-ip"),
-        13.. => name[..12].eq_ignore_ascii_case(b"x-forwarded-"),
-        _ => false,
-    };
-    known || name.contains(&b'_')
 }
 
 /// The way from the client to us: what the peer vouches for, then the peer itself.
-fn x_forwarded_for(fields: &Fields, client: &Client) -> Line {
-    let mut list = Line::new();
+fn x_forwarded_for(list: &mut Line, fields: &Fields, client: &Client) {
     if client.told > 0 && client.connection.trust == Trust::XForwarded {
         let mut entries = [&b""[..]; PROXIES];
         let told = client.told.min(PROXIES);
@@ -103,26 +108,24 @@ fn x_forwarded_for(fields: &Fields, client: &Client) -> Line {
     }
     list.separate(b", ");
     list.push(AddressText::of(client.connection.peer.ip()).as_bytes());
-    list
 }
 
 fn tell_x_forwarded(fields: &mut Fields, client: &Client, asked: &str, list: &Line) {
-    fields.push(b"x-forwarded-for", list.as_bytes());
-    fields.push(b"x-forwarded-proto", client.scheme.as_str().as_bytes());
+    fields.push_known(Name::XForwarded, b"x-forwarded-for", list.as_bytes());
+    fields.push_known(Name::XForwarded, b"x-forwarded-proto", client.scheme.as_str().as_bytes());
     // Only an HTTP/1.0 client can have asked for no host; then there is nothing to tell.
     let host = client.host.as_deref().unwrap_or(asked);
     if !host.is_empty() {
-        fields.push(b"x-forwarded-host", host.as_bytes());
+        fields.push_known(Name::XForwarded, b"x-forwarded-host", host.as_bytes());
     }
     if client.port != 0 {
         let mut digits = itoa::Buffer::new();
-        fields.push(b"x-forwarded-port", digits.format(client.port).as_bytes());
+        fields.push_known(Name::XForwarded, b"x-forwarded-port", digits.format(client.port).as_bytes());
     }
 }
 
 /// The same way as elements of RFC 7239, each with what its own receiver was asked for.
-fn forwarded(fields: &Fields, client: &Client, asked: &str) -> Line {
-    let mut list = Line::new();
+fn forwarded(list: &mut Line, fields: &Fields, client: &Client, asked: &str) {
     let connection = &client.connection;
     if client.told > 0 && connection.trust == Trust::Rfc7239 {
         let all = || elements(fields).filter_map(Result::ok);
@@ -132,15 +135,14 @@ fn forwarded(fields: &Fields, client: &Client, asked: &str) -> Line {
         }
     }
     if client.told > 0 && list.as_bytes().is_empty() {
-        element(&mut list, client.address, client.scheme, client.host.as_deref().unwrap_or_default());
+        element(list, client.address, client.scheme, client.host.as_deref().unwrap_or_default());
     }
     // A peer that tells what was asked for, and by nobody, tells it of its own.
     let (scheme, host) = match client.told {
         0 => (client.scheme, client.host.as_deref().unwrap_or(asked)),
         _ => (connection.scheme, asked),
     };
-    element(&mut list, connection.peer.ip(), scheme, host);
-    list
+    element(list, connection.peer.ip(), scheme, host);
 }
 
 /// An element: `for=192.0.2.7;host=shop.example;proto=https`. What is no token is quoted (RFC 7239, section 4), as an IPv6

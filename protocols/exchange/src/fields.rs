@@ -1,9 +1,11 @@
 //! Header fields: a flat list of names and values over the bytes of a head, in the order received, found without regard to case.
 
+mod names;
 mod spans;
 
 use std::fmt;
 
+pub use names::{Name, Names};
 pub use spans::Spans;
 use spans::{Entry, Written};
 
@@ -16,12 +18,14 @@ use spans::{Entry, Written};
 pub struct Fields {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    /// What names there are, and perhaps some that were taken out again.
+    names: Names,
 }
 
 impl Fields {
     /// An empty list.
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), entries: Vec::new() }
+        Self { bytes: Vec::new(), entries: Vec::new(), names: Names::NONE }
     }
 
     /// An empty list with room for so many fields and bytes.
@@ -34,12 +38,12 @@ impl Fields {
     /// A list over a copy of a received head whose fields were noted while it was read. Places outside of the bytes are a defect
     /// of the caller and panic.
     pub fn received(head: &[u8], spans: Spans) -> Self {
-        let entries = spans.over(head);
+        let (entries, names) = spans.over(head);
         // With room for what a gateway adds: moving it all to a larger place would cost more.
         const ADDED: usize = 384;
         let mut bytes = Vec::with_capacity(head.len() + ADDED);
         bytes.extend_from_slice(head);
-        Self { bytes, entries }
+        Self { bytes, entries, names }
     }
 
     /// Makes room for so many more fields and bytes of names and values, so that adding them allocates at most once.
@@ -52,7 +56,14 @@ impl Fields {
 
     /// Adds a field that is already known to be well-formed, behind those of the same name.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        let entry = self.keep(name, value);
+        self.push_known(Name::of(name), name, value);
+    }
+
+    /// Adds a field that is already known to be well-formed, and what its name says ([`Name::of`]).
+    #[inline]
+    pub fn push_known(&mut self, known: Name, name: &[u8], value: &[u8]) {
+        debug_assert_eq!(known, Name::of(name));
+        let entry = self.keep(known, name, value);
         self.entries.push(entry);
     }
 
@@ -72,7 +83,7 @@ impl Fields {
     /// When the name is no token or the value holds a control character (RFC 9110, section 5.1 and 5.5).
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), InvalidField> {
         check(name.as_bytes(), value.as_ref())?;
-        let entry = self.keep(name.as_bytes(), value.as_ref());
+        let entry = self.keep(Name::of(name.as_bytes()), name.as_bytes(), value.as_ref());
         match self.position(name.as_bytes()) {
             Some(at) => {
                 self.entries[at] = entry;
@@ -109,6 +120,14 @@ impl Fields {
         removed
     }
 
+    /// Removes all fields whose names say one of these.
+    pub fn remove_all(&mut self, names: Names) {
+        if self.may_hold(names) {
+            self.entries.retain(|entry| !names.has(entry.known));
+            self.names = self.names.without(names);
+        }
+    }
+
     /// Keeps the fields for which `keep` holds; how many went.
     pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) -> usize {
         let mut entries = std::mem::take(&mut self.entries);
@@ -130,13 +149,21 @@ impl Fields {
 
     /// The values of all fields of this name, in order.
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        let named = move |entry: &&Entry| self.is_named(**entry, name.as_bytes());
+        let known = Name::of(name.as_bytes());
+        let named = move |entry: &&Entry| self.is_named(**entry, known, name.as_bytes());
         self.entries.iter().filter(named).map(|entry| self.value(*entry))
     }
 
     /// Whether there is a field of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.position(name.as_bytes()).is_some()
+    }
+
+    /// Whether there may be a field whose name says one of these. There is none where this says no; where it says yes, all of them
+    /// may have been taken out.
+    #[inline]
+    pub const fn may_hold(&self, names: Names) -> bool {
+        self.names.has_any(names)
     }
 
     /// Whether a comma-separated list field holds this token (RFC 9110, section 5.6.1), without regard to case.
@@ -169,6 +196,7 @@ impl Fields {
         narrow(self.bytes.len());
         let moved = |entry: &Entry| Entry { name_at: entry.name_at + by, value_at: entry.value_at + by, ..*entry };
         self.entries.extend(other.entries.iter().map(moved));
+        self.names = self.names.and(other.names);
     }
 
     /// Puts the fields of another list in the place of all of their names.
@@ -184,13 +212,12 @@ impl Fields {
         self.append(other);
     }
 
-    /// Writes the fields whose names `keep` takes as lines of HTTP/1, each ended by CRLF. Neighbours that stand here as such lines
-    /// are copied as one piece.
-    pub fn write_lines(&self, out: &mut Vec<u8>, mut keep: impl FnMut(&[u8]) -> bool) {
+    /// Writes the fields as lines of HTTP/1, each ended by CRLF, but those whose names say one of these. Neighbours that stand here
+    /// as such lines are copied as one piece.
+    pub fn write_lines(&self, out: &mut Vec<u8>, without: Names) {
         let mut run = 0..0;
         for entry in &self.entries {
-            let name = self.name(*entry);
-            if !keep(name) {
+            if without.has(entry.known) {
                 continue;
             }
             if entry.written == Written::AsLine {
@@ -205,7 +232,7 @@ impl Fields {
             }
             out.extend_from_slice(&self.bytes[run]);
             run = 0..0;
-            out.extend_from_slice(name);
+            out.extend_from_slice(self.name(*entry));
             out.extend_from_slice(b": ");
             out.extend_from_slice(self.value(*entry));
             out.extend_from_slice(b"\r\n");
@@ -218,24 +245,26 @@ impl Fields {
     }
 
     fn position_from(&self, from: usize, name: &[u8]) -> Option<usize> {
-        self.entries[from..].iter().position(|entry| self.is_named(*entry, name)).map(|at| from + at)
+        let known = Name::of(name);
+        if !self.names.has(known) {
+            return None;
+        }
+        self.entries[from..].iter().position(|entry| self.is_named(*entry, known, name)).map(|at| from + at)
     }
 
     #[inline]
-    fn is_named(&self, entry: Entry, name: &[u8]) -> bool {
-        entry.name_len as usize == name.len() && self.name(entry).eq_ignore_ascii_case(name)
+    fn is_named(&self, entry: Entry, known: Name, name: &[u8]) -> bool {
+        entry.known == known && entry.name_len as usize == name.len() && self.name(entry).eq_ignore_ascii_case(name)
     }
 
-    fn keep(&mut self, name: &[u8], value: &[u8]) -> Entry {
+    #[inline]
+    fn keep(&mut self, known: Name, name: &[u8], value: &[u8]) -> Entry {
         const BETWEEN: &[u8] = b": ";
         const BEHIND: &[u8] = b"\r\n";
         let name_at = self.bytes.len();
         let room = name.len() + value.len() + BETWEEN.len() + BEHIND.len();
-        if self.bytes.capacity() == 0 {
-            // Room for what is usually added: growing step by step costs more than all of the fields.
-            self.bytes = Vec::with_capacity(room.max(256));
-        } else {
-            self.bytes.reserve(room);
+        if self.bytes.capacity() - name_at < room {
+            self.make_room(room);
         }
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(BETWEEN);
@@ -243,13 +272,21 @@ impl Fields {
         self.bytes.extend_from_slice(value);
         self.bytes.extend_from_slice(BEHIND);
         narrow(self.bytes.len());
+        self.names.insert(known);
         Entry {
             name_at: name_at as u32,
             name_len: name.len() as u32,
             value_at: value_at as u32,
             value_len: value.len() as u32,
+            known,
             written: Written::AsLine,
         }
+    }
+
+    #[cold]
+    fn make_room(&mut self, room: usize) {
+        // Where nothing is yet, room for what is usually added: growing step by step costs more than all of the fields.
+        self.bytes.reserve(if self.bytes.capacity() == 0 { room.max(256) } else { room });
     }
 
     #[inline]
@@ -354,7 +391,7 @@ mod tests {
         let (mut spans, mut at) = (Spans::new(), 0);
         for line in head.split_inclusive('\n') {
             let colon = line.find(": ").unwrap();
-            spans.push(at..at + colon, at + colon + 2..at + line.trim_end().len());
+            spans.push(Name::of(&line.as_bytes()[..colon]), at..at + colon, at + colon + 2..at + line.trim_end().len());
             at += line.len();
         }
         Fields::received(head.as_bytes(), spans)
@@ -371,10 +408,11 @@ mod tests {
         for line in head.split_inclusive("\r\n") {
             let colon = at + line.find(':').unwrap();
             let end = at + line.trim_end().len();
+            let name = Name::of(&head.as_bytes()[at..colon]);
             if line.contains(": ") {
-                spans.push_line(at..colon, colon + 2..end);
+                spans.push_line(name, at..colon, colon + 2..end);
             } else {
-                spans.push(at..colon, colon + 1..end);
+                spans.push(name, at..colon, colon + 1..end);
             }
             at += line.len();
         }
@@ -383,19 +421,32 @@ mod tests {
 
     #[test]
     fn lines_leave_as_they_came_with_what_was_laid_over_them_in_its_place() {
-        let mut fields = lines_of("A: 1\r\nB: 2\r\nC:3\r\nD: 4\r\nE: 5\r\n");
-        let written = |fields: &Fields, without: &[u8]| {
+        let mut fields = lines_of("A: 1\r\nB: 2\r\nVia:3\r\nTE: 4\r\nE: 5\r\n");
+        let written = |fields: &Fields, without: &[Name]| {
             let mut out = b"-".to_vec();
-            fields.write_lines(&mut out, |name| name != without);
+            fields.write_lines(&mut out, Names::of(without));
             String::from_utf8(out).unwrap()
         };
-        assert_eq!(written(&fields, b""), "-A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\n");
-        assert_eq!(written(&fields, b"D"), "-A: 1\r\nB: 2\r\nC: 3\r\nE: 5\r\n");
+        assert_eq!(written(&fields, &[]), "-A: 1\r\nB: 2\r\nVia: 3\r\nTE: 4\r\nE: 5\r\n");
+        assert_eq!(written(&fields, &[Name::Te]), "-A: 1\r\nB: 2\r\nVia: 3\r\nE: 5\r\n");
         fields.set("b", "9").unwrap();
         fields.remove("a");
         fields.add("F", "").unwrap();
-        assert_eq!(written(&fields, b"C"), "-b: 9\r\nD: 4\r\nE: 5\r\nF: \r\n");
-        assert_eq!(written(&Fields::new(), b""), "-");
+        assert_eq!(written(&fields, &[Name::Via]), "-b: 9\r\nTE: 4\r\nE: 5\r\nF: \r\n");
+        assert_eq!(written(&Fields::new(), &[]), "-");
+    }
+
+    #[test]
+    fn fields_are_found_and_removed_by_what_their_names_say() {
+        let mut fields = received("Host: a\nX-Forwarded-For: b\nAccept: c\nx_y: d\n");
+        fields.add("x-forwarded-host", "e").unwrap();
+        assert!(fields.may_hold(Names::of(&[Name::Via, Name::Host])));
+        assert!(!fields.may_hold(Names::of(&[Name::Via, Name::Te])));
+        assert_eq!(fields.get("X-FORWARDED-HOST"), Some(&b"e"[..]));
+        fields.remove_all(Names::of(&[Name::XForwarded, Name::Underscored, Name::Via]));
+        assert_eq!(lines(&fields), ["Host=a", "Accept=c"]);
+        fields.append(&received("via: f\n"));
+        assert!(fields.contains("via") && !fields.contains("x_y"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use portolan_exchange::Version;
-use portolan_exchange::fields::is_token;
+use portolan_exchange::fields::{Name, is_token};
 
 use crate::authority::is_authority;
 use crate::section::FieldLine;
@@ -41,22 +41,20 @@ struct Connection {
 }
 
 impl Facts {
-    /// Takes note of a field. Most fields are none of ours, which the length of their names tells.
+    /// Takes note of a field. Most fields are none of ours.
+    #[inline]
     pub(crate) fn note(&mut self, sender: Sender, version: Version, field: &FieldLine<'_>) -> Result<(), Refusal> {
-        let name = field.name();
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-        match name.len() {
-            4 if sender == Sender::Client && is(b"host") => self.host(field),
-            6 if sender == Sender::Client && is(b"expect") => self.expect(version, field.value()),
-            7 if is(b"upgrade") => {
+        match field.known {
+            Name::Host if sender == Sender::Client => self.host(field),
+            Name::Expect if sender == Sender::Client => self.expect(version, field.value()),
+            Name::Upgrade => {
                 self.upgrade = true;
                 Ok(())
             }
-            10 if is(b"connection") => self.connection(field.value()),
-            14 if is(b"content-length") => self.length(field),
-            14 if is(b"content_length") => Err(Refusal::DisguisedFraming),
-            17 if is(b"transfer-encoding") => self.coding(version, field),
-            17 if is(b"transfer_encoding") => Err(Refusal::DisguisedFraming),
+            Name::Connection => self.connection(field.value()),
+            Name::ContentLength => self.length(field),
+            Name::TransferEncoding => self.coding(version, field),
+            Name::Underscored if is_disguised(field.name()) => Err(Refusal::DisguisedFraming),
             _ => Ok(()),
         }
     }
@@ -170,6 +168,12 @@ impl Facts {
         self.chunked = true;
         Ok(())
     }
+}
+
+/// Whether a field that frames nothing is taken for one that does by who takes `_` for `-`.
+#[cold]
+fn is_disguised(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"content_length") || name.eq_ignore_ascii_case(b"transfer_encoding")
 }
 
 /// Why a `Transfer-Encoding` that is not `chunked` alone is refused.

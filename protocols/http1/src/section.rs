@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use portolan_exchange::fields::Spans;
+use portolan_exchange::fields::{Name, Spans};
 use portolan_exchange::{Fields, Version};
 
 use crate::{Limits, Refusal, scan};
@@ -246,14 +246,15 @@ impl Section {
     }
 
     /// Notes a field, and goes on behind it.
+    #[inline]
     fn keep(&mut self, field: &FieldLine<'_>) {
         let start = field.start - self.start;
         let name = start..start + field.colon;
         let value = start + field.value.start..start + field.value.end;
         if field.is_plain() {
-            self.spans.push_line(name, value)
+            self.spans.push_line(field.known, name, value)
         } else {
-            self.spans.push(name, value)
+            self.spans.push(field.known, name, value)
         }
         self.line = field.start + field.line.len() + 2;
         self.at = self.line;
@@ -271,16 +272,19 @@ pub(crate) struct FieldLine<'a> {
     colon: usize,
     /// Where the value stands in the line, without the space around it.
     value: Range<usize>,
+    /// What its name says.
+    pub(crate) known: Name,
 }
 
 impl<'a> FieldLine<'a> {
+    #[inline]
     fn of(line: &'a [u8], start: usize, colon: usize, value_start: usize) -> Self {
         let mut end = line.len();
         while end > value_start && matches!(line[end - 1], b' ' | b'\t') {
             end -= 1;
         }
         scan::looked(line.len() - end + 1);
-        Self { line, start, colon, value: value_start..end }
+        Self { line, start, colon, value: value_start..end, known: Name::of(&line[..colon]) }
     }
 
     pub(crate) fn name(&self) -> &'a [u8] {
@@ -298,12 +302,16 @@ impl<'a> FieldLine<'a> {
 
     /// Whether a tab is part of the space around the value.
     pub(crate) fn has_tab_beside(&self) -> bool {
+        if self.is_plain() {
+            return false;
+        }
         let (before, behind) = (&self.line[self.colon + 1..self.value.start], &self.line[self.value.end..]);
         scan::looked(before.len() + behind.len());
         before.contains(&b'\t') || behind.contains(&b'\t')
     }
 
     /// Whether it is written as `name: value` with one space and no more.
+    #[inline]
     fn is_plain(&self) -> bool {
         self.value.start == self.colon + 2 && self.line[self.colon + 1] == b' ' && self.value.end == self.line.len()
     }

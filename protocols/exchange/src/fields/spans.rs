@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::names::{Name, Names};
 use super::narrow;
 
 /// The places of a head's fields, noted while it is read: [`Fields::received`](super::Fields::received) lays them over its bytes
@@ -10,6 +11,7 @@ use super::narrow;
 #[derive(Default)]
 pub struct Spans {
     entries: Vec<Entry>,
+    names: Names,
     /// Where the last field ends, its CRLF included.
     reach: usize,
 }
@@ -17,22 +19,24 @@ pub struct Spans {
 impl Spans {
     /// No places; allocates nothing.
     pub const fn new() -> Self {
-        Self { entries: Vec::new(), reach: 0 }
+        Self { entries: Vec::new(), names: Names::NONE, reach: 0 }
     }
 
-    /// Notes a field.
-    pub fn push(&mut self, name: Range<usize>, value: Range<usize>) {
+    /// Notes a field of this name.
+    #[inline]
+    pub fn push(&mut self, known: Name, name: Range<usize>, value: Range<usize>) {
         self.reach = self.reach.max(name.end).max(value.end);
-        self.note(name, value, Written::Apart);
+        self.note(known, name, value, Written::Apart);
     }
 
     /// Notes a field that stands there as `name: value` with one space, followed by CRLF: written again, it is copied as
     /// it stands, together with its neighbours ([`Fields::write_lines`](super::Fields::write_lines)). Whoever says so of other
     /// bytes breaks that head.
-    pub fn push_line(&mut self, name: Range<usize>, value: Range<usize>) {
+    #[inline]
+    pub fn push_line(&mut self, known: Name, name: Range<usize>, value: Range<usize>) {
         debug_assert_eq!(name.end + 2, value.start, "a line is `name: value`");
         self.reach = self.reach.max(value.end + 2);
-        self.note(name, value, Written::AsLine);
+        self.note(known, name, value, Written::AsLine);
     }
 
     /// How many fields were noted.
@@ -45,30 +49,37 @@ impl Spans {
         self.entries.is_empty()
     }
 
-    fn note(&mut self, name: Range<usize>, value: Range<usize>, written: Written) {
+    #[inline]
+    fn note(&mut self, known: Name, name: Range<usize>, value: Range<usize>, written: Written) {
         if self.entries.capacity() == 0 {
             // Most heads have fewer fields: one allocation for all of them.
             self.entries = Vec::with_capacity(16);
         }
+        self.names.insert(known);
         // What does not fit is refused with the reach, before anybody looks.
         self.entries.push(Entry {
             name_at: name.start as u32,
             name_len: name.len() as u32,
             value_at: value.start as u32,
             value_len: value.len() as u32,
+            known,
             written,
         });
     }
 
-    /// The places as places in these bytes. Those outside of them are a defect of the caller and panic.
-    pub(super) fn over(self, head: &[u8]) -> Vec<Entry> {
+    /// The places as places in these bytes, and what names there are. Those outside of them are a defect of the caller and panic.
+    pub(super) fn over(self, head: &[u8]) -> (Vec<Entry>, Names) {
         assert!(self.reach <= head.len(), "a field's span lies within the received head");
         narrow(self.reach);
         debug_assert!(
             self.entries.iter().all(|entry| entry.written == Written::Apart || entry.stands_as_line(head)),
             "what was noted as a line is one"
         );
-        self.entries
+        debug_assert!(
+            self.entries.iter().all(|entry| entry.known == Name::of(&head[entry.name()])),
+            "what was noted of a name is so"
+        );
+        (self.entries, self.names)
     }
 }
 
@@ -85,6 +96,7 @@ pub(super) struct Entry {
     pub(super) name_len: u32,
     pub(super) value_at: u32,
     pub(super) value_len: u32,
+    pub(super) known: Name,
     pub(super) written: Written,
 }
 
@@ -137,7 +149,7 @@ mod tests {
     #[should_panic(expected = "within the received head")]
     fn a_span_outside_of_the_head_is_a_defect() {
         let mut spans = Spans::new();
-        spans.push(0..1, 3..9);
+        spans.push(Name::Other, 0..1, 3..9);
         let _ = Fields::received(b"a: 1", spans);
     }
 }
