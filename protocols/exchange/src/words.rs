@@ -33,27 +33,21 @@ pub const fn equal(word: u64, byte: u8) -> u64 {
     differs.wrapping_sub(ONES) & !differs & HIGHS
 }
 
-/// Marks the bytes below this one, which is 0x80 at most.
+/// Marks the bytes from 0x80 on and those that are not from `least` to `most`, which are below 0x80.
 #[inline]
-pub const fn below(word: u64, byte: u8) -> u64 {
-    word.wrapping_sub(ONES * byte as u64) & !word & HIGHS
+pub const fn outside(word: u64, least: u8, most: u8) -> u64 {
+    (word.wrapping_sub(ONES * least as u64) | word.wrapping_add(ONES * (0x7f - most as u64)) | word) & HIGHS
 }
 
-/// Marks the bytes that are no letter and no digit, nor a hyphen or a dot. Every mark is true.
+/// Marks the bytes that are neither a letter nor a hyphen. Every mark is true.
 #[inline]
-pub const fn unusual(word: u64) -> u64 {
+pub const fn not_of_words(word: u64) -> u64 {
     // With seven bits a byte, no sum carries into the next one.
     let low = word & !HIGHS;
-    let letter = between(low | (ONES * 0x20), b'a', b'z');
-    // All of `-./0123456789` but the slash.
-    let digit = between(low, b'-', b'9') & ((low ^ (ONES * b'/' as u64)) + ONES * 0x7f);
-    !(letter | digit) & HIGHS | word & HIGHS
-}
-
-/// Marks the bytes from `least` to `most`, all being below 0x80; bits below the highest are noise.
-#[inline]
-const fn between(word: u64, least: u8, most: u8) -> u64 {
-    (word + ONES * (0x80 - least as u64)) & !(word + ONES * (0x7f - most as u64))
+    let lower = low | (ONES * 0x20);
+    let letter = (lower + ONES * (0x80 - b'a' as u64)) & !(lower + ONES * (0x7f - b'z' as u64));
+    let hyphen = !((low ^ (ONES * b'-' as u64)) + ONES * 0x7f);
+    (!(letter | hyphen) | word) & HIGHS
 }
 
 /// How many bytes stand before the lowest mark: eight where there is none.
@@ -81,15 +75,15 @@ mod tests {
 
     #[test]
     fn the_lowest_mark_is_true_whatever_stands_beside_it() {
-        let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+        let in_word = |byte: u8| byte.is_ascii_alphabetic() || byte == b'-';
         for byte in 0..=255_u8 {
             for other in 0..=255 {
                 let bytes = [byte, other, byte, other, other, byte, other, 0xff];
                 let place = |is: &dyn Fn(u8) -> bool| bytes.iter().position(|byte| is(*byte)).unwrap_or(8);
                 let word = word(&bytes, 0);
                 assert_eq!(first(equal(word, b'_')), place(&|byte| byte == b'_'), "{bytes:?}");
-                assert_eq!(first(below(word, 0x21)), place(&|byte| byte < 0x21), "{bytes:?}");
-                assert_eq!(first(unusual(word)), place(&|byte| !usual(byte)), "{bytes:?}");
+                assert_eq!(first(outside(word, 0x21, 0x7e)), place(&|byte| !matches!(byte, 0x21..=0x7e)), "{bytes:?}");
+                assert_eq!(first(not_of_words(word)), place(&|byte| !in_word(byte)), "{bytes:?}");
             }
         }
     }

@@ -41,19 +41,19 @@ struct Connection {
 }
 
 impl Facts {
-    /// Takes note of a field. Most fields are none of ours.
-    #[inline]
-    pub(crate) fn note(&mut self, sender: Sender, version: Version, field: &FieldLine<'_>) -> Result<(), Refusal> {
+    /// Takes note of a field. Most fields are none of ours: what becomes of the others is kept out of the way.
+    #[inline(always)]
+    pub(crate) fn note(&mut self, sender: Sender, version: Version, field: FieldLine<'_>) -> Result<(), Refusal> {
         match field.known {
-            Name::Host if sender == Sender::Client => self.host(field),
+            Name::Host if sender == Sender::Client => self.host(&field),
             Name::Expect if sender == Sender::Client => self.expect(version, field.value()),
             Name::Upgrade => {
                 self.upgrade = true;
                 Ok(())
             }
             Name::Connection => self.connection(field.value()),
-            Name::ContentLength => self.length(field),
-            Name::TransferEncoding => self.coding(version, field),
+            Name::ContentLength => self.length(&field),
+            Name::TransferEncoding => self.coding(version, &field),
             Name::Underscored if is_disguised(field.name()) => Err(Refusal::DisguisedFraming),
             _ => Ok(()),
         }
@@ -89,6 +89,7 @@ impl Facts {
         self.upgrade && self.connection.upgrade && version == Version::Http11
     }
 
+    #[inline(never)]
     fn host(&mut self, field: &FieldLine<'_>) -> Result<(), Refusal> {
         if self.host.is_some() {
             return Err(Refusal::RepeatedHost);
@@ -101,6 +102,7 @@ impl Facts {
     }
 
     // HTTP/1.0 knows no expectations (RFC 9110, section 10.1.1).
+    #[inline(never)]
     fn expect(&mut self, version: Version, value: &[u8]) -> Result<(), Refusal> {
         if version == Version::Http10 {
             return Ok(());
@@ -112,6 +114,7 @@ impl Facts {
         Ok(())
     }
 
+    #[inline(never)]
     fn connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
         scan::looked(value.len());
         for option in elements(value) {
@@ -128,6 +131,7 @@ impl Facts {
 
     // A tab beside the value is space (RFC 9110, section 5.5), but llhttp, and so all of Node, reads on over it: a coding with a
     // tab behind it is none to it, and a response of such chunks goes on to the end of the connection.
+    #[inline(never)]
     fn length(&mut self, field: &FieldLine<'_>) -> Result<(), Refusal> {
         let value = field.value();
         if self.length.is_some() {
@@ -148,6 +152,7 @@ impl Facts {
         Ok(())
     }
 
+    #[inline(never)]
     fn coding(&mut self, version: Version, field: &FieldLine<'_>) -> Result<(), Refusal> {
         let value = field.value();
         if version == Version::Http10 {

@@ -18,6 +18,12 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
+    /// Whether a line of this length that begins at `start` is within them.
+    #[inline]
+    fn hold(&self, start: usize, line: usize) -> bool {
+        line <= self.line && start + line + 2 <= self.whole
+    }
+
     /// What may be looked at of the line that begins at `start`.
     pub(crate) fn window<'a>(&self, bytes: &'a [u8], start: usize) -> Window<'a> {
         let line_end = start.saturating_add(self.line).saturating_add(2);
@@ -178,18 +184,13 @@ impl Section {
         bytes: &[u8],
         bounds: &Bounds,
         most: usize,
-        mut take: impl FnMut(&FieldLine<'_>) -> Result<(), Refusal>,
+        mut take: impl FnMut(FieldLine<'_>) -> Result<(), Refusal>,
     ) -> Result<Option<usize>, Refusal> {
         loop {
-            let window = bounds.window(bytes, self.line);
-            if self.stage == Stage::LineStart
-                && self.spans.len() < most
-                && let Some(field) = whole_line(&window.bytes[self.line..], self.line)
-            {
-                take(&field)?;
-                self.keep(&field);
-                continue;
+            if self.stage == Stage::LineStart {
+                self.read_plain(bytes, bounds, most, &mut take)?;
             }
+            let window = bounds.window(bytes, self.line);
             if self.stage == Stage::LineStart {
                 match window.bytes.get(self.at) {
                     None => return window.more(),
@@ -234,10 +235,39 @@ impl Section {
                 return Ok(None);
             }
             let line = &bytes[self.line..self.at];
-            let field = FieldLine::of(line, self.line, self.name_end - self.line, self.value_start - self.line);
-            take(&field)?;
+            let colon = self.name_end - self.line;
+            let known = Name::of(&line[..colon]);
+            let field = FieldLine::of(line, self.line, colon, self.value_start - self.line, known);
+            take(field.clone())?;
             self.keep(&field);
         }
+    }
+
+    /// Reads lines as long as they are here whole and plainly written, and nothing is wrong with them: so it is with nearly all. Every
+    /// other line is looked at once more, step by step.
+    #[inline]
+    fn read_plain(
+        &mut self,
+        bytes: &[u8],
+        bounds: &Bounds,
+        most: usize,
+        take: &mut impl FnMut(FieldLine<'_>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let mut start = self.line;
+        while self.spans.len() < most
+            && let Some(rest @ [first, ..]) = bytes.get(start..)
+            && *first != b'\r'
+            && let Some(field) = FieldLine::plain(rest, start)
+            && bounds.hold(start, field.line.len())
+        {
+            let (name, end) = (start - self.start, start + field.line.len());
+            self.spans.push_line(field.known, name..name + field.colon, name + field.colon + 2..end - self.start);
+            take(field)?;
+            start = end + 2;
+        }
+        self.line = start;
+        self.at = start;
+        Ok(())
     }
 
     /// The fields that were read, over a copy of their bytes, when `end` is what [`Section::read`] gave.
@@ -246,7 +276,6 @@ impl Section {
     }
 
     /// Notes a field, and goes on behind it.
-    #[inline]
     fn keep(&mut self, field: &FieldLine<'_>) {
         let start = field.start - self.start;
         let name = start..start + field.colon;
@@ -263,6 +292,7 @@ impl Section {
 }
 
 /// A field as it was written.
+#[derive(Clone)]
 pub(crate) struct FieldLine<'a> {
     /// Without its CRLF.
     line: &'a [u8],
@@ -277,14 +307,30 @@ pub(crate) struct FieldLine<'a> {
 }
 
 impl<'a> FieldLine<'a> {
-    #[inline]
-    fn of(line: &'a [u8], start: usize, colon: usize, value_start: usize) -> Self {
+    /// The field at the beginning of these bytes, which begin at `start`, where all of its line is there, written as `name: value` with
+    /// one space and with visible characters of ASCII alone.
+    #[inline(always)]
+    fn plain(bytes: &'a [u8], start: usize) -> Option<Self> {
+        let (colon, known) = scan::plain_name(bytes)?;
+        let value = colon + 2;
+        if bytes.get(colon + 1) != Some(&b' ') || matches!(bytes.get(value), Some(b' ')) {
+            return None;
+        }
+        let end = scan::visible(bytes, value);
+        if bytes.get(end..)?.first_chunk() != Some(b"\r\n") || bytes[end - 1] == b' ' && end > value {
+            return None;
+        }
+        scan::looked(end + 2);
+        Some(Self { line: &bytes[..end], start, colon, value: value..end, known })
+    }
+
+    fn of(line: &'a [u8], start: usize, colon: usize, value_start: usize, known: Name) -> Self {
         let mut end = line.len();
         while end > value_start && matches!(line[end - 1], b' ' | b'\t') {
             end -= 1;
         }
         scan::looked(line.len() - end + 1);
-        Self { line, start, colon, value: value_start..end, known: Name::of(&line[..colon]) }
+        Self { line, start, colon, value: value_start..end, known }
     }
 
     pub(crate) fn name(&self) -> &'a [u8] {
@@ -315,22 +361,6 @@ impl<'a> FieldLine<'a> {
     fn is_plain(&self) -> bool {
         self.value.start == self.colon + 2 && self.line[self.colon + 1] == b' ' && self.value.end == self.line.len()
     }
-}
-
-/// The field at the beginning of these bytes, which begin at `start`, where all of its line is there and nothing is wrong
-/// with it: the way of most lines, without a step back. Every other line is looked at once more, step by step.
-#[inline]
-fn whole_line(bytes: &[u8], start: usize) -> Option<FieldLine<'_>> {
-    let colon = scan::token(bytes, 0);
-    if colon == 0 || bytes.get(colon) != Some(&b':') {
-        return None;
-    }
-    let value_start = scan::space(bytes, colon + 1);
-    let end = scan::text(bytes, value_start);
-    if bytes.get(end..)?.first_chunk() != Some(b"\r\n") {
-        return None;
-    }
-    Some(FieldLine::of(&bytes[..end], start, colon, value_start))
 }
 
 #[cold]

@@ -1,7 +1,5 @@
 //! The names of fields that whoever passes heads on must tell from others, told apart once.
 
-use crate::words::{equal, word};
-
 /// What a field's name says to whoever passes its head on.
 ///
 /// A list of fields knows this of each from when it was noted or added, and asks nobody's letters again.
@@ -51,6 +49,16 @@ pub enum Name {
 impl Name {
     /// What this name says, whatever its case. It is a token (RFC 9110, section 5.1); of other bytes nothing is promised.
     pub fn of(name: &[u8]) -> Self {
+        match Self::known(name) {
+            Self::Other if name.contains(&b'_') => Self::Underscored,
+            known => known,
+        }
+    }
+
+    /// As [`Name::of`], for whoever knows that there is no `_` in it, or asks whether it is one of the names that have a word of
+    /// their own here.
+    #[inline]
+    pub fn known(name: &[u8]) -> Self {
         let Some(first) = name.first() else { return Self::Other };
         match (name.len(), first | CASE as u8) {
             (2, b't') if is(name, b"te") => Self::Te,
@@ -70,7 +78,6 @@ impl Name {
             (17, b't') if is(name, b"transfer-encoding") => Self::TransferEncoding,
             (18, b'p') if is(name, b"proxy-authenticate") => Self::ProxyAuthenticate,
             (19, b'p') if is(name, b"proxy-authorization") => Self::ProxyAuthorization,
-            _ if (0..name.len()).step_by(8).any(|at| equal(word(name, at), b'_') != 0) => Self::Underscored,
             _ => Self::Other,
         }
     }
