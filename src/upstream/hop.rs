@@ -31,7 +31,9 @@ pub struct To<'a> {
 }
 
 /// What of a request's own fields does not go on as it came, besides what belongs to one hop.
-const RETOLD: Names = CLAIMS.and(Names::of(&[Name::Host, Name::Via]));
+const RETOLD: Names = CLAIMS.and(VIA).and(Names::of(&[Name::Host]));
+
+const VIA: Names = Names::of(&[Name::Via]);
 
 /// What a client may claim about itself, in whatever spelling.
 const CLAIMS: Names = Names::of(&[Name::Forwarded, Name::XForwarded, Name::XRealIp, Name::Underscored]);
@@ -44,28 +46,31 @@ pub fn tell(request: &mut Request, client: &Client, to: &To<'_>) {
     let fields = &mut request.fields;
     let is_told_by = |words| to.forwarded == words || to.forwarded == Told::Both;
     // The lists are read before what was received goes.
-    let (mut x_forwarded, mut forwarded, mut via) = (Line::new(), Line::new(), Line::new());
-    if is_told_by(Told::XForwarded) {
-        x_forwarded_for(&mut x_forwarded, fields, client);
-    }
-    if is_told_by(Told::Rfc7239) {
-        self::forwarded(&mut forwarded, fields, client, &asked);
-    }
+    let vouched = (is_told_by(Told::XForwarded) && client.told > 0).then(|| x_forwarded_for(fields, client));
+    let forwarded = is_told_by(Told::Rfc7239).then(|| forwarded(fields, client, &asked));
     let named = Named::of(fields);
-    self::via(&mut via, fields, &named, request.version);
+    let passed = (fields.may_hold(VIA) && !named.holds(b"via")).then(|| via(fields));
     fields.remove_all(RETOLD.and(Names::OF_ONE_HOP));
     named.remove_from(fields, Names::NONE);
     // Names and short values, that of the request's id among them; lists make room for themselves.
     fields.reserve(8, 256 + to.endpoint.len() + asked.len());
     let host = if to.host == HostSent::Client && !asked.is_empty() { &*asked } else { to.endpoint };
-    fields.push_known(Name::Host, b"host", host.as_bytes());
+    fields.push_line(Name::Host, b"host: ", host.as_bytes());
     if is_told_by(Told::XForwarded) {
-        tell_x_forwarded(fields, client, &asked, &x_forwarded);
+        tell_x_forwarded(fields, client, &asked, vouched);
     }
-    if is_told_by(Told::Rfc7239) {
-        fields.push_known(Name::Forwarded, b"forwarded", forwarded.as_bytes());
+    if let Some(list) = forwarded {
+        fields.push_line(Name::Forwarded, b"forwarded: ", list.as_bytes());
     }
-    fields.push_known(Name::Via, b"via", via.as_bytes());
+    let own = protocol(request.version);
+    match passed {
+        Some(mut list) => {
+            list.separate(b", ");
+            list.push(own);
+            fields.push_line(Name::Via, b"via: ", list.as_bytes());
+        }
+        None => fields.push_line(Name::Via, b"via: ", own),
+    }
 }
 
 /// Takes out of trailers what the head must not claim.
@@ -73,25 +78,29 @@ pub(super) fn strip_claims(trailers: &mut Fields) {
     trailers.remove_all(CLAIMS);
 }
 
-/// The way of the request up to here, and us.
-fn via(list: &mut Line, fields: &Fields, named: &Named, version: Version) {
-    if fields.may_hold(Names::of(&[Name::Via])) && !named.holds(b"via") {
-        for value in fields.get_all("via") {
-            list.separate(b", ");
-            list.push(value);
-        }
+/// The way of the request up to here.
+fn via(fields: &Fields) -> Line {
+    let mut list = Line::new();
+    for value in fields.get_all("via") {
         list.separate(b", ");
+        list.push(value);
     }
-    list.push(match version {
+    list
+}
+
+/// Ourselves, and what was spoken to us.
+fn protocol(version: Version) -> &'static [u8] {
+    match version {
         Version::Http10 => b"1.0 portolan",
         Version::Http11 => b"1.1 portolan",
         Version::Http2 => b"2 portolan",
-    });
+    }
 }
 
-/// The way from the client to us: what the peer vouches for, then the peer itself.
-fn x_forwarded_for(list: &mut Line, fields: &Fields, client: &Client) {
-    if client.told > 0 && client.connection.trust == Trust::XForwarded {
+/// The way from the client to the peer, as the peer vouches for it.
+fn x_forwarded_for(fields: &Fields, client: &Client) -> Line {
+    let mut list = Line::new();
+    if client.connection.trust == Trust::XForwarded {
         let mut entries = [&b""[..]; PROXIES];
         let told = client.told.min(PROXIES);
         for (place, entry) in entries[..told].iter_mut().rev().zip(from_the_right(fields, "x-forwarded-for")) {
@@ -103,29 +112,37 @@ fn x_forwarded_for(list: &mut Line, fields: &Fields, client: &Client) {
         }
     }
     // Told otherwise, or the list has not come this far: of a batch's element, or of one whose policies took it away.
-    if client.told > 0 && list.as_bytes().is_empty() {
+    if list.as_bytes().is_empty() {
         list.push(AddressText::of(client.address).as_bytes());
     }
-    list.separate(b", ");
-    list.push(AddressText::of(client.connection.peer.ip()).as_bytes());
+    list
 }
 
-fn tell_x_forwarded(fields: &mut Fields, client: &Client, asked: &str, list: &Line) {
-    fields.push_known(Name::XForwarded, b"x-forwarded-for", list.as_bytes());
-    fields.push_known(Name::XForwarded, b"x-forwarded-proto", client.scheme.as_str().as_bytes());
+fn tell_x_forwarded(fields: &mut Fields, client: &Client, asked: &str, vouched: Option<Line>) {
+    let peer = AddressText::of(client.connection.peer.ip());
+    match vouched {
+        Some(mut list) => {
+            list.separate(b", ");
+            list.push(peer.as_bytes());
+            fields.push_line(Name::XForwarded, b"x-forwarded-for: ", list.as_bytes());
+        }
+        None => fields.push_line(Name::XForwarded, b"x-forwarded-for: ", peer.as_bytes()),
+    }
+    fields.push_line(Name::XForwarded, b"x-forwarded-proto: ", client.scheme.as_str().as_bytes());
     // Only an HTTP/1.0 client can have asked for no host; then there is nothing to tell.
     let host = client.host.as_deref().unwrap_or(asked);
     if !host.is_empty() {
-        fields.push_known(Name::XForwarded, b"x-forwarded-host", host.as_bytes());
+        fields.push_line(Name::XForwarded, b"x-forwarded-host: ", host.as_bytes());
     }
     if client.port != 0 {
         let mut digits = itoa::Buffer::new();
-        fields.push_known(Name::XForwarded, b"x-forwarded-port", digits.format(client.port).as_bytes());
+        fields.push_line(Name::XForwarded, b"x-forwarded-port: ", digits.format(client.port).as_bytes());
     }
 }
 
 /// The same way as elements of RFC 7239, each with what its own receiver was asked for.
-fn forwarded(list: &mut Line, fields: &Fields, client: &Client, asked: &str) {
+fn forwarded(fields: &Fields, client: &Client, asked: &str) -> Line {
+    let mut list = Line::new();
     let connection = &client.connection;
     if client.told > 0 && connection.trust == Trust::Rfc7239 {
         let all = || elements(fields).filter_map(Result::ok);
@@ -135,14 +152,15 @@ fn forwarded(list: &mut Line, fields: &Fields, client: &Client, asked: &str) {
         }
     }
     if client.told > 0 && list.as_bytes().is_empty() {
-        element(list, client.address, client.scheme, client.host.as_deref().unwrap_or_default());
+        element(&mut list, client.address, client.scheme, client.host.as_deref().unwrap_or_default());
     }
     // A peer that tells what was asked for, and by nobody, tells it of its own.
     let (scheme, host) = match client.told {
         0 => (client.scheme, client.host.as_deref().unwrap_or(asked)),
         _ => (connection.scheme, asked),
     };
-    element(list, connection.peer.ip(), scheme, host);
+    element(&mut list, connection.peer.ip(), scheme, host);
+    list
 }
 
 /// An element: `for=192.0.2.7;host=shop.example;proto=https`. What is no token is quoted (RFC 7239, section 4), as an IPv6

@@ -48,23 +48,25 @@ impl Fields {
 
     /// Makes room for so many more fields and bytes of names and values, so that adding them allocates at most once.
     pub fn reserve(&mut self, fields: usize, bytes: usize) {
-        // Each is kept as a line.
-        const AROUND: usize = b": \r\n".len();
         self.entries.reserve(fields);
-        self.bytes.reserve(bytes + AROUND * fields);
+        self.bytes.reserve(bytes + (BETWEEN.len() + LINE_END.len()) * fields);
     }
 
     /// Adds a field that is already known to be well-formed, behind those of the same name.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        self.push_known(Name::of(name), name, value);
+        self.push_named(Name::of(name), name, value);
     }
 
-    /// Adds a field that is already known to be well-formed, and what its name says ([`Name::of`]).
-    #[inline]
-    pub fn push_known(&mut self, known: Name, name: &[u8], value: &[u8]) {
-        debug_assert_eq!(known, Name::of(name));
-        let entry = self.keep(known, name, value);
-        self.entries.push(entry);
+    /// As [`Fields::push`], of a name that is known beforehand: `start` is how the line begins, `name: `, and `known` what the name
+    /// says.
+    pub fn push_line<const START: usize>(&mut self, known: Name, start: &[u8; START], value: &[u8]) {
+        debug_assert!(
+            start.strip_suffix(b": ").is_some_and(|name| Name::of(name) == known),
+            "a line begins with its name"
+        );
+        let at = self.room(START + value.len() + LINE_END.len());
+        self.bytes.extend_from_slice(start);
+        self.close_line(known, at, START - BETWEEN.len(), value);
     }
 
     /// Adds a field behind those of the same name.
@@ -83,10 +85,11 @@ impl Fields {
     /// When the name is no token or the value holds a control character (RFC 9110, section 5.1 and 5.5).
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), InvalidField> {
         check(name.as_bytes(), value.as_ref())?;
-        let entry = self.keep(Name::of(name.as_bytes()), name.as_bytes(), value.as_ref());
         match self.position(name.as_bytes()) {
             Some(at) => {
-                self.entries[at] = entry;
+                // The last one, which it is, takes the place of the one that is taken out.
+                self.push(name.as_bytes(), value.as_ref());
+                self.entries.swap_remove(at);
                 let mut index = 0;
                 let mut rest = std::mem::take(&mut self.entries);
                 rest.retain(|entry| {
@@ -96,15 +99,18 @@ impl Fields {
                 });
                 self.entries = rest;
             }
-            None => self.entries.push(entry),
+            None => self.push(name.as_bytes(), value.as_ref()),
         }
         Ok(())
     }
 
     /// Puts one field that is already known to be well-formed behind the others and in the place of all of this name.
     pub fn replace(&mut self, name: &str, value: &[u8]) {
-        self.remove(name);
-        self.push(name.as_bytes(), value);
+        let known = Name::of(name.as_bytes());
+        if self.names.has(known) {
+            self.remove(name);
+        }
+        self.push_named(known, name.as_bytes(), value);
     }
 
     /// Removes all fields of this name; how many there were.
@@ -233,9 +239,9 @@ impl Fields {
             out.extend_from_slice(&self.bytes[run]);
             run = 0..0;
             out.extend_from_slice(self.name(*entry));
-            out.extend_from_slice(b": ");
+            out.extend_from_slice(BETWEEN);
             out.extend_from_slice(self.value(*entry));
-            out.extend_from_slice(b"\r\n");
+            out.extend_from_slice(LINE_END);
         }
         out.extend_from_slice(&self.bytes[run]);
     }
@@ -257,36 +263,40 @@ impl Fields {
         entry.known == known && entry.name_len as usize == name.len() && self.name(entry).eq_ignore_ascii_case(name)
     }
 
-    #[inline]
-    fn keep(&mut self, known: Name, name: &[u8], value: &[u8]) -> Entry {
-        const BETWEEN: &[u8] = b": ";
-        const BEHIND: &[u8] = b"\r\n";
-        let name_at = self.bytes.len();
-        let room = name.len() + value.len() + BETWEEN.len() + BEHIND.len();
-        if self.bytes.capacity() - name_at < room {
-            self.make_room(room);
-        }
+    fn push_named(&mut self, known: Name, name: &[u8], value: &[u8]) {
+        let at = self.room(name.len() + BETWEEN.len() + value.len() + LINE_END.len());
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(BETWEEN);
+        self.close_line(known, at, name.len(), value);
+    }
+
+    /// Makes room for a line of so many bytes; gives its place.
+    #[inline]
+    fn room(&mut self, line: usize) -> usize {
+        let at = self.bytes.len();
+        if self.bytes.capacity() - at < line {
+            // Where nothing is yet, room for what is usually added: growing step by step costs more than all of the fields.
+            self.bytes.reserve(if at == 0 { line.max(256) } else { line });
+        }
+        at
+    }
+
+    /// Ends the line that begins at `at`, and of which all is written that stands before the value.
+    #[inline]
+    fn close_line(&mut self, known: Name, at: usize, name: usize, value: &[u8]) {
         let value_at = self.bytes.len();
         self.bytes.extend_from_slice(value);
-        self.bytes.extend_from_slice(BEHIND);
+        self.bytes.extend_from_slice(LINE_END);
         narrow(self.bytes.len());
         self.names.insert(known);
-        Entry {
-            name_at: name_at as u32,
-            name_len: name.len() as u32,
+        self.entries.push(Entry {
+            name_at: at as u32,
+            name_len: name as u32,
             value_at: value_at as u32,
             value_len: value.len() as u32,
             known,
             written: Written::AsLine,
-        }
-    }
-
-    #[cold]
-    fn make_room(&mut self, room: usize) {
-        // Where nothing is yet, room for what is usually added: growing step by step costs more than all of the fields.
-        self.bytes.reserve(if self.bytes.capacity() == 0 { room.max(256) } else { room });
+        });
     }
 
     #[inline]
@@ -340,7 +350,12 @@ fn check(name: &[u8], value: &[u8]) -> Result<(), InvalidField> {
     Ok(())
 }
 
+/// What stands between name and value, and what behind, where a field is kept as a line of HTTP/1.
+const BETWEEN: &[u8] = b": ";
+const LINE_END: &[u8] = b"\r\n";
+
 // Heads are bounded far below 4 GiB by the listener.
+#[inline]
 fn narrow(position: usize) -> u32 {
     u32::try_from(position).expect("a head is smaller than 4 GiB")
 }
