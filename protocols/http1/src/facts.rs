@@ -141,14 +141,16 @@ impl Facts {
             return Err(Refusal::LengthAndCoding);
         }
         scan::looked(value.len());
-        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) || field.has_tab_beside() {
-            return Err(Refusal::MalformedLength);
+        // What is too large for a number stays at its largest, which is too large as well.
+        let read = |number: u64, digit: &u8| {
+            digit.is_ascii_digit().then(|| number.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
+        };
+        let is_plain = !value.is_empty() && !field.has_tab_beside();
+        let number = value.iter().try_fold(0, read).filter(|_| is_plain).ok_or(Refusal::MalformedLength)?;
+        if i64::try_from(number).is_err() {
+            return Err(Refusal::LengthTooLarge);
         }
-        let number = value
-            .iter()
-            .try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
-            .filter(|number| i64::try_from(*number).is_ok());
-        self.length = Some(number.ok_or(Refusal::LengthTooLarge)?);
+        self.length = Some(number);
         Ok(())
     }
 

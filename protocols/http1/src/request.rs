@@ -97,7 +97,13 @@ impl RequestReader {
         rules: &Rules,
     ) -> Result<Option<(RequestHead, usize)>, Refusal> {
         if self.stage != Stage::Fields {
-            let Some(start) = self.request_line(bytes, limits, rules)? else { return Ok(None) };
+            let start = match self.plain_line(bytes, limits) {
+                Some(start) => start,
+                None => match self.request_line(bytes, limits, rules)? {
+                    Some(start) => start,
+                    None => return Ok(None),
+                },
+            };
             self.section = Section::new(start);
             self.stage = Stage::Fields;
         }
@@ -109,6 +115,28 @@ impl RequestReader {
             Some(end) => self.head(bytes, end).map(|head| Some((head, end))),
             None => Ok(None),
         }
+    }
+
+    /// Reads the first line where it is one of nearly all: GET or POST, of a path, in HTTP/1.1, here whole. Gives the place behind it;
+    /// every other line is read step by step.
+    #[inline]
+    fn plain_line(&mut self, bytes: &[u8], limits: &Limits) -> Option<usize> {
+        const END: &[u8; 11] = b" HTTP/1.1\r\n";
+        if self.stage != Stage::EmptyLine {
+            return None;
+        }
+        let method = match bytes {
+            [b'G', b'E', b'T', b' ', b'/', ..] => b"GET".len(),
+            [b'P', b'O', b'S', b'T', b' ', b'/', ..] => b"POST".len(),
+            _ => return None,
+        };
+        let target = scan::target(bytes, method + 1);
+        let start = target + END.len();
+        if bytes.get(target..)?.first_chunk() != Some(END) || start - 2 > limits.line || start > limits.head {
+            return None;
+        }
+        (self.method_end, self.target_end) = (method, target);
+        Some(start)
     }
 
     /// Reads the first line; gives the place behind it.
