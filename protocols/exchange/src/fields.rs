@@ -425,7 +425,7 @@ mod tests {
             let end = at + line.trim_end().len();
             let name = Name::of(&head.as_bytes()[at..colon]);
             if line.contains(": ") {
-                spans.push_line(name, at..colon, colon + 2..end);
+                spans.push_line(name, at..end, colon);
             } else {
                 spans.push(name, at..colon, colon + 1..end);
             }

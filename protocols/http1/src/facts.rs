@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use portolan_exchange::Version;
-use portolan_exchange::fields::{Name, is_token};
+use portolan_exchange::fields::{Name, Names, is_token};
 
 use crate::authority::is_authority;
 use crate::section::FieldLine;
@@ -41,9 +41,20 @@ struct Connection {
 }
 
 impl Facts {
-    /// Takes note of a field. Most fields are none of ours: what becomes of the others is kept out of the way.
-    #[inline(always)]
+    /// The fields that tell some; most heads are made of others.
+    pub(crate) const OF: Names = Names::of(&[
+        Name::Connection,
+        Name::ContentLength,
+        Name::Expect,
+        Name::Host,
+        Name::TransferEncoding,
+        Name::Underscored,
+        Name::Upgrade,
+    ]);
+
+    /// Takes note of a field.
     pub(crate) fn note(&mut self, sender: Sender, version: Version, field: FieldLine<'_>) -> Result<(), Refusal> {
+        debug_assert!(Self::OF.has(field.known), "what tells nothing is not shown");
         match field.known {
             Name::Host if sender == Sender::Client => self.host(&field),
             Name::Expect if sender == Sender::Client => self.expect(version, field.value()),
@@ -89,7 +100,6 @@ impl Facts {
         self.upgrade && self.connection.upgrade && version == Version::Http11
     }
 
-    #[inline(never)]
     fn host(&mut self, field: &FieldLine<'_>) -> Result<(), Refusal> {
         if self.host.is_some() {
             return Err(Refusal::RepeatedHost);
@@ -102,7 +112,6 @@ impl Facts {
     }
 
     // HTTP/1.0 knows no expectations (RFC 9110, section 10.1.1).
-    #[inline(never)]
     fn expect(&mut self, version: Version, value: &[u8]) -> Result<(), Refusal> {
         if version == Version::Http10 {
             return Ok(());
@@ -114,7 +123,6 @@ impl Facts {
         Ok(())
     }
 
-    #[inline(never)]
     fn connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
         scan::looked(value.len());
         for option in elements(value) {
@@ -131,7 +139,6 @@ impl Facts {
 
     // A tab beside the value is space (RFC 9110, section 5.5), but llhttp, and so all of Node, reads on over it: a coding with a
     // tab behind it is none to it, and a response of such chunks goes on to the end of the connection.
-    #[inline(never)]
     fn length(&mut self, field: &FieldLine<'_>) -> Result<(), Refusal> {
         let value = field.value();
         if self.length.is_some() {
@@ -154,7 +161,6 @@ impl Facts {
         Ok(())
     }
 
-    #[inline(never)]
     fn coding(&mut self, version: Version, field: &FieldLine<'_>) -> Result<(), Refusal> {
         let value = field.value();
         if version == Version::Http10 {

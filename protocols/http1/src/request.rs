@@ -109,8 +109,9 @@ impl RequestReader {
         }
         let (facts, version) = (&mut self.facts, self.version);
         let bounds = field_bounds(limits);
-        let read =
-            self.section.read(bytes, &bounds, limits.fields, |field| facts.note(Sender::Client, version, field))?;
+        let read = self
+            .section
+            .read(bytes, &bounds, limits.fields, Facts::OF, |field| facts.note(Sender::Client, version, field))?;
         match read {
             Some(end) => self.head(bytes, end).map(|head| Some((head, end))),
             None => Ok(None),

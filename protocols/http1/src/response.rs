@@ -103,8 +103,9 @@ impl ResponseReader {
         }
         let (facts, version) = (&mut self.facts, self.version);
         let bounds = field_bounds(limits);
-        let read =
-            self.section.read(bytes, &bounds, limits.fields, |field| facts.note(Sender::Server, version, field))?;
+        let read = self
+            .section
+            .read(bytes, &bounds, limits.fields, Facts::OF, |field| facts.note(Sender::Server, version, field))?;
         match read {
             Some(end) => self.head(bytes, end, asked).map(|head| Some((head, end))),
             None => Ok(None),

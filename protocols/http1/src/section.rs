@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use portolan_exchange::fields::{Name, Spans};
+use portolan_exchange::fields::{Name, Names, Spans};
 use portolan_exchange::{Fields, Version};
 
 use crate::{Limits, Refusal, scan};
@@ -178,17 +178,18 @@ impl Section {
         }
     }
 
-    /// Reads on. `take` is shown each field. Gives the place behind the empty line; then [`Section::fields`] has the fields.
+    /// Reads on. `take` is shown each field whose name says one of `shown`. Gives the place behind the empty line; then [`Section::fields`] has the fields.
     pub(crate) fn read(
         &mut self,
         bytes: &[u8],
         bounds: &Bounds,
         most: usize,
+        shown: Names,
         mut take: impl FnMut(FieldLine<'_>) -> Result<(), Refusal>,
     ) -> Result<Option<usize>, Refusal> {
         loop {
             if self.stage == Stage::LineStart {
-                self.read_plain(bytes, bounds, most, &mut take)?;
+                self.read_plain(bytes, bounds, most, shown, &mut take)?;
             }
             let window = bounds.window(bytes, self.line);
             if self.stage == Stage::LineStart {
@@ -238,7 +239,9 @@ impl Section {
             let colon = self.name_end - self.line;
             let known = Name::of(&line[..colon]);
             let field = FieldLine::of(line, self.line, colon, self.value_start - self.line, known);
-            take(field.clone())?;
+            if shown.has(known) {
+                take(field.clone())?;
+            }
             self.keep(&field);
         }
     }
@@ -251,6 +254,7 @@ impl Section {
         bytes: &[u8],
         bounds: &Bounds,
         most: usize,
+        shown: Names,
         take: &mut impl FnMut(FieldLine<'_>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let mut start = self.line;
@@ -260,9 +264,11 @@ impl Section {
             && let Some(field) = FieldLine::plain(rest, start)
             && bounds.hold(start, field.line.len())
         {
-            let (name, end) = (start - self.start, start + field.line.len());
-            self.spans.push_line(field.known, name..name + field.colon, name + field.colon + 2..end - self.start);
-            take(field)?;
+            let (line, end) = (start - self.start, start + field.line.len());
+            self.spans.push_line(field.known, line..end - self.start, line + field.colon);
+            if shown.has(field.known) {
+                take(field)?;
+            }
             start = end + 2;
         }
         self.line = start;
@@ -278,12 +284,11 @@ impl Section {
     /// Notes a field, and goes on behind it.
     fn keep(&mut self, field: &FieldLine<'_>) {
         let start = field.start - self.start;
-        let name = start..start + field.colon;
-        let value = start + field.value.start..start + field.value.end;
+        let (colon, end) = (start + field.colon, start + field.value.end);
         if field.is_plain() {
-            self.spans.push_line(field.known, name, value)
+            self.spans.push_line(field.known, start..end, colon)
         } else {
-            self.spans.push(field.known, name, value)
+            self.spans.push(field.known, start..colon, start + field.value.start..end)
         }
         self.line = field.start + field.line.len() + 2;
         self.at = self.line;

@@ -117,6 +117,9 @@ impl Names {
     /// None.
     pub const NONE: Self = Self(0);
 
+    /// All there are.
+    pub const ALL: Self = Self(u32::MAX);
+
     /// Fields that always speak of the connection they came on (RFC 9110, section 7.6.1). Those that `Connection` names do besides.
     pub const OF_ONE_HOP: Self = Self::of(&[
         Name::Connection,

@@ -29,14 +29,13 @@ impl Spans {
         self.note(known, name, value, Written::Apart);
     }
 
-    /// Notes a field that stands there as `name: value` with one space, followed by CRLF: written again, it is copied as
-    /// it stands, together with its neighbours ([`Fields::write_lines`](super::Fields::write_lines)). Whoever says so of other
-    /// bytes breaks that head.
+    /// Notes a field that stands there as `name: value` with one space, followed by CRLF, which is no part of this range; its colon is at
+    /// `colon`. Written again, it is copied as it stands, together with its neighbours
+    /// ([`Fields::write_lines`](super::Fields::write_lines)). Whoever says so of other bytes breaks that head.
     #[inline]
-    pub fn push_line(&mut self, known: Name, name: Range<usize>, value: Range<usize>) {
-        debug_assert_eq!(name.end + 2, value.start, "a line is `name: value`");
-        self.reach = self.reach.max(value.end + 2);
-        self.note(known, name, value, Written::AsLine);
+    pub fn push_line(&mut self, known: Name, line: Range<usize>, colon: usize) {
+        self.reach = self.reach.max(line.end + 2);
+        self.note(known, line.start..colon, colon + 2..line.end, Written::AsLine);
     }
 
     /// How many fields were noted.
@@ -59,9 +58,9 @@ impl Spans {
         // What does not fit is refused with the reach, before anybody looks.
         self.entries.push(Entry {
             name_at: name.start as u32,
-            name_len: name.len() as u32,
+            name_len: (name.end - name.start) as u32,
             value_at: value.start as u32,
-            value_len: value.len() as u32,
+            value_len: (value.end - value.start) as u32,
             known,
             written,
         });
