@@ -4,6 +4,7 @@ mod names;
 mod spans;
 
 use std::fmt;
+use std::ops::Range;
 
 pub use names::{Name, Names};
 pub use spans::Spans;
@@ -48,8 +49,8 @@ impl Fields {
 
     /// Makes room for so many more fields and bytes of names and values, so that adding them allocates at most once.
     pub fn reserve(&mut self, fields: usize, bytes: usize) {
-        self.entries.reserve(fields);
-        self.bytes.reserve(bytes + (BETWEEN.len() + LINE_END.len()) * fields);
+        make_room(&mut self.entries, fields);
+        make_room(&mut self.bytes, bytes + (BETWEEN.len() + LINE_END.len()) * fields);
     }
 
     /// Adds a field that is already known to be well-formed, behind those of the same name.
@@ -67,6 +68,34 @@ impl Fields {
         let at = self.room(START + value.len() + LINE_END.len());
         self.bytes.extend_from_slice(start);
         self.close_line(known, at, START - BETWEEN.len(), value);
+    }
+
+    /// Adds fields that `write` appends as lines, `name: value` and CRLF each: it returns the places of their names and values
+    /// among all the bytes it is given. For several fields that are known to be well-formed, whose names say nothing
+    /// ([`Name::Other`]), and most of whose text is ready.
+    pub fn push_lines<const N: usize>(
+        &mut self,
+        room: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> [(Range<usize>, Range<usize>); N],
+    ) {
+        make_room(&mut self.entries, N);
+        make_room(&mut self.bytes, room);
+        let places = write(&mut self.bytes);
+        narrow(self.bytes.len());
+        self.names.insert(Name::Other);
+        self.entries.extend(places.into_iter().map(|(name, value)| {
+            let entry = Entry {
+                name_at: name.start as u32,
+                name_len: name.len() as u32,
+                value_at: value.start as u32,
+                value_len: value.len() as u32,
+                known: Name::Other,
+                written: Written::AsLine,
+            };
+            debug_assert!(self.bytes[entry.line()].ends_with(LINE_END), "a line ends with CRLF");
+            debug_assert_eq!(Name::of(&self.bytes[name]), Name::Other, "the name says nothing");
+            entry
+        }));
     }
 
     /// Adds a field behind those of the same name.
@@ -353,6 +382,15 @@ fn check(name: &[u8], value: &[u8]) -> Result<(), InvalidField> {
 /// What stands between name and value, and what behind, where a field is kept as a line of HTTP/1.
 const BETWEEN: &[u8] = b": ";
 const LINE_END: &[u8] = b"\r\n";
+
+/// Makes room for so many more. Growing a list that has none yet costs more than a new one.
+fn make_room<T>(list: &mut Vec<T>, more: usize) {
+    if list.capacity() == 0 {
+        *list = Vec::with_capacity(more);
+    } else {
+        list.reserve(more);
+    }
+}
 
 // Heads are bounded far below 4 GiB by the listener.
 #[inline]
