@@ -73,24 +73,28 @@ impl RateLimits {
         with_plan.map_or(&self.own, |(_, held)| held)
     }
 
+    /// Draws for an exchange that is held to one limit, as most are, and tells how it stands; `None` where nothing was drawn,
+    /// since there are more limits or too little is left.
+    fn draw(&self, worker: &Worker, exchange: &mut Exchange) -> Option<Step> {
+        let Held { limits, told } = self.held(exchange);
+        let [limit] = &**limits else { return None };
+        let bucket = limit.bucket(&Buckets::of(worker), exchange);
+        let level = self.store.draw(&limit.draw(&bucket, exchange), worker.clock.now())?;
+        told.tell(&mut exchange.answer_fields, [(&limit.told, &level)].into_iter());
+        Some(Step::Next)
+    }
+
     /// Draws on the buckets of all limits that an exchange is held to; `None` where there is no limit.
     fn reserve(&self, worker: &Worker, exchange: &Exchange) -> Option<Reserve> {
-        let (limits, known) = (&self.held(exchange).limits, Buckets::of(worker));
-        let now = worker.clock.now();
-        match &**limits {
-            [] => None,
-            // As most routes have it: nothing is gathered.
-            [only] => {
-                let bucket = only.bucket(&known, exchange);
-                Some(self.store.reserve(&[only.draw(&bucket, exchange)], now))
-            }
-            several => {
-                let buckets: PerDraw<_> = several.iter().map(|limit| limit.bucket(&known, exchange)).collect();
-                let each = several.iter().zip(&buckets);
-                let draws: PerDraw<_> = each.map(|(limit, bucket)| limit.draw(bucket, exchange)).collect();
-                Some(self.store.reserve(&draws, now))
-            }
+        let limits = &self.held(exchange).limits;
+        if limits.is_empty() {
+            return None;
         }
+        let known = Buckets::of(worker);
+        let buckets: PerDraw<_> = limits.iter().map(|limit| limit.bucket(&known, exchange)).collect();
+        let each = limits.iter().zip(&buckets);
+        let draws: PerDraw<_> = each.map(|(limit, bucket)| limit.draw(bucket, exchange)).collect();
+        Some(self.store.reserve(&draws, worker.clock.now()))
     }
 
     fn settle(&self, exchange: &mut Exchange, reserve: &Reserve) -> Step {
@@ -165,6 +169,9 @@ impl Policy for RateLimits {
     }
 
     fn request(&self, worker: &Rc<Worker>, exchange: &mut Exchange) -> Step {
+        if let Some(step) = self.draw(worker, exchange) {
+            return step;
+        }
         match self.reserve(worker, exchange) {
             Some(reserve) => self.settle(exchange, &reserve),
             None => Step::Next,

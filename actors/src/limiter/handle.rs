@@ -35,6 +35,10 @@ impl Store for Limiter {
     fn reserve(&self, draws: &[Draw<'_>], now: Moment) -> Reserve {
         self.store.reserve(draws, now)
     }
+
+    fn draw(&self, draw: &Draw<'_>, now: Moment) -> Option<Level> {
+        Store::draw(&*self.store, draw, now)
+    }
 }
 
 /// Buckets in memory. A bucket that was never drawn upon, or that is full again, takes no room for longer than a sweep.
@@ -180,7 +184,7 @@ impl MemoryStore {
     }
 
     /// Draws on one bucket, or says what is missing.
-    fn draw(&self, draw: &Draw<'_>, now: Moment) -> Result<(Arc<Cell>, Level), Short> {
+    fn draw_upon(&self, draw: &Draw<'_>, now: Moment) -> Result<(Arc<Cell>, Level), Short> {
         let rate = Rate::of(draw.quota);
         let mut cell = self.cell(draw);
         loop {
@@ -239,7 +243,7 @@ impl Store for MemoryStore {
         let mut held = PerDraw::<Held>::with_capacity(draws.len());
         let mut levels = PerDraw::with_capacity(draws.len());
         for (index, draw) in draws.iter().enumerate() {
-            match self.draw(draw, now) {
+            match self.draw_upon(draw, now) {
                 Ok((cell, level)) => {
                     held.push(Held { bucket: cell, quota: draw.quota, cost: draw.cost });
                     levels.push(level);
@@ -253,6 +257,10 @@ impl Store for MemoryStore {
             }
         }
         Reserve::Reserved(Reservation::new(held, levels))
+    }
+
+    fn draw(&self, draw: &Draw<'_>, now: Moment) -> Option<Level> {
+        self.draw_upon(draw, now).ok().map(|(_, level)| level)
     }
 }
 

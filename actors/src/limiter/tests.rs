@@ -51,6 +51,15 @@ fn a_bucket_gives_its_burst_and_then_says_when_there_is_more() {
 }
 
 #[test]
+fn a_draw_for_good_is_made_or_not_and_no_refusal() {
+    let store = store();
+    let draw = |cost| store.draw(&Draw { key: "acme", quota: quota(6, 3), cost, found: None }, at(0));
+    let level = |remaining, seconds| Some(Level { remaining, reset: Duration::from_secs(seconds) });
+    assert_eq!((draw(2), draw(2), draw(1), draw(4)), (level(1, 20), None, level(0, 30), None));
+    assert_eq!((store.len(), store.refused_total()), (1, 0));
+}
+
+#[test]
 fn all_buckets_are_drawn_upon_or_none_and_the_longest_wait_is_told() {
     let store = store();
     let (minute, narrow, wide) = (quota(60, 10), quota(6, 1), quota(600, 100));

@@ -11,17 +11,19 @@ use super::whole_seconds;
 
 /// What is told of one limit, but for the numbers that change.
 pub(super) struct Told {
-    /// Its item in the list of `RateLimit`, up to the first number: `"default";r=`.
+    /// Its item in the list of `RateLimit`, behind another one and up to the first number: `, "default";r=`.
     item: Box<[u8]>,
     /// The line about its number, and what goes before and behind it where this limit has least left.
     limit: Box<[u8]>,
 }
 
 /// What is told of all the limits that an exchange is held to before the first number that changes: the line of
-/// `RateLimit-Policy`, and the name of `RateLimit`.
+/// `RateLimit-Policy`, and that of `RateLimit` up to there.
 pub(super) struct Beginning {
     text: Box<[u8]>,
     policy: Range<usize>,
+    /// Where the list of `RateLimit` begins.
+    list: usize,
     /// Room for all lines, with numbers of any length.
     room: usize,
 }
@@ -47,7 +49,7 @@ impl Told {
     pub(super) fn of(settings: &RateLimit) -> Self {
         let RateLimit { name, limit, .. } = settings;
         Self {
-            item: format!("\"{name}\";r=").into_bytes().into(),
+            item: format!(", \"{name}\";r=").into_bytes().into(),
             limit: format!("{END}{LIMIT}{COLON}{limit}{END}{REMAINING}{COLON}").into_bytes().into(),
         }
     }
@@ -63,10 +65,12 @@ impl Beginning {
     pub(super) fn of<'a>(limits: impl Iterator<Item = (&'a RateLimit, &'a Told)>) -> Self {
         let mut text = format!("{POLICY}{COLON}");
         let from = text.len();
-        let mut room = 0;
+        let (mut first, mut room) = (String::new(), 0);
         for (settings, told) in limits {
             if text.len() > from {
                 text.push_str(", ");
+            } else {
+                first = format!("\"{}\";r=", settings.name);
             }
             let RateLimit { name, limit, every, .. } = settings;
             text.push_str(&format!("\"{name}\";q={limit};w={}", whole_seconds(*every).max(1)));
@@ -74,8 +78,10 @@ impl Beginning {
         }
         let policy = from..text.len();
         text.push_str(&format!("{END}{STATE}{COLON}"));
+        let list = text.len();
+        text.push_str(&first);
         room += text.len() + BEFORE_RESET.len() + 2 * LONGEST + END.len();
-        Self { text: text.into_bytes().into(), policy, room }
+        Self { text: text.into_bytes().into(), policy, list, room }
     }
 
     /// Tells the caller how it stands with these limits: there is one at least.
@@ -83,13 +89,12 @@ impl Beginning {
         fields.push_lines(self.room, |text| {
             let at = text.len();
             text.extend_from_slice(&self.text);
-            let list = text.len();
+            let begin = text.len();
             let mut tightest: Option<(_, u64, _, _)> = None;
             for (told, level) in limits {
-                if text.len() > list {
-                    text.extend_from_slice(b", ");
+                if text.len() > begin {
+                    text.extend_from_slice(&told.item);
                 }
-                text.extend_from_slice(&told.item);
                 let remaining = number(text, level.remaining);
                 text.extend_from_slice(b";t=");
                 let reset = number(text, whole_seconds(level.reset));
@@ -107,7 +112,7 @@ impl Beginning {
             let most = told.most();
             [
                 place(POLICY, at + self.policy.start..at + self.policy.end),
-                place(STATE, list..limit),
+                place(STATE, at + self.list..limit),
                 place(LIMIT, limit + most.start..limit + most.end),
                 place(REMAINING, remaining),
                 place(RESET, reset),
@@ -125,7 +130,11 @@ fn place(name: &str, value: Range<usize>) -> (Range<usize>, Range<usize>) {
 /// Adds a number; where it stands.
 fn number(text: &mut Vec<u8>, number: u64) -> Range<usize> {
     let from = text.len();
-    text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    match u8::try_from(number) {
+        // As the time of a reset often is.
+        Ok(digit @ ..10) => text.push(b'0' + digit),
+        _ => text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
+    }
     from..text.len()
 }
 
