@@ -287,9 +287,17 @@ impl Fields {
         self.entries[from..].iter().position(|entry| self.is_named(*entry, known, name)).map(|at| from + at)
     }
 
-    #[inline]
+    // So little that it is inlined wherever fields are looked through: most names differ in what they say or in their length.
+    #[inline(always)]
     fn is_named(&self, entry: Entry, known: Name, name: &[u8]) -> bool {
-        entry.known == known && entry.name_len as usize == name.len() && self.name(entry).eq_ignore_ascii_case(name)
+        entry.known == known && entry.name_len as usize == name.len() && self.is_same(entry, name)
+    }
+
+    #[inline(never)]
+    fn is_same(&self, entry: Entry, name: &[u8]) -> bool {
+        // Many names come in small letters, as they are asked for, and are compared at once; others byte by byte.
+        let own = self.name(entry);
+        own == name || own.eq_ignore_ascii_case(name)
     }
 
     fn push_named(&mut self, known: Name, name: &[u8], value: &[u8]) {
