@@ -184,8 +184,7 @@ impl Fields {
 
     /// The values of all fields of this name, in order.
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        let known = Name::of(name.as_bytes());
-        let named = move |entry: &&Entry| self.is_named(**entry, known, name.as_bytes());
+        let named = move |entry: &&Entry| self.is_named(**entry, name.as_bytes());
         self.entries.iter().filter(named).map(|entry| self.value(*entry))
     }
 
@@ -276,21 +275,22 @@ impl Fields {
     }
 
     fn position(&self, name: &[u8]) -> Option<usize> {
+        let known = Name::known(name);
+        if known != Name::Other && !self.names.has(known) {
+            return None;
+        }
         self.position_from(0, name)
     }
 
     fn position_from(&self, from: usize, name: &[u8]) -> Option<usize> {
-        let known = Name::of(name);
-        if !self.names.has(known) {
-            return None;
-        }
-        self.entries[from..].iter().position(|entry| self.is_named(*entry, known, name)).map(|at| from + at)
+        self.entries[from..].iter().position(|entry| self.is_named(*entry, name)).map(|at| from + at)
     }
 
-    // So little that it is inlined wherever fields are looked through: most names differ in what they say or in their length.
+    // So little that it is inlined wherever fields are looked through. What the names say is not compared: most differ in their
+    // length already.
     #[inline(always)]
-    fn is_named(&self, entry: Entry, known: Name, name: &[u8]) -> bool {
-        entry.known == known && entry.name_len as usize == name.len() && self.is_same(entry, name)
+    fn is_named(&self, entry: Entry, name: &[u8]) -> bool {
+        entry.name_len as usize == name.len() && self.is_same(entry, name)
     }
 
     #[inline(never)]
