@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use portolan_exchange::client::AddressText;
 use portolan_exchange::value::Timestamp;
+use portolan_exchange::{Clock, Moment};
 
 /// Room for a line that is longer than most.
 pub(super) const ROOM: usize = 1_024;
@@ -77,37 +78,40 @@ impl<'a> Line<'a> {
     }
 
     /// Adds a number.
-    #[inline]
+    #[inline(always)]
     pub fn number(&mut self, member: Member, value: u64) {
         let (name, _quote) = member.0.as_bytes().split_at(member.0.len() - 1);
         self.piece(name);
-        self.buffer.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        match u8::try_from(value) {
+            // As many are.
+            Ok(digit @ ..10) => self.buffer.push(b'0' + digit),
+            _ => self.buffer.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+        }
     }
 
     /// Adds a duration in whole microseconds.
-    #[inline]
+    #[inline(always)]
     pub fn micros(&mut self, member: Member, value: Duration) {
         self.number(member, value.as_secs().saturating_mul(1_000_000).saturating_add(value.subsec_micros().into()));
     }
 
-    /// Adds a time, as RFC 3339 in UTC with no or three digits behind the second.
-    pub fn time(&mut self, member: Member, time: SystemTime) {
-        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let unix = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        self.piece(member.0.as_bytes());
+    /// Adds the time of day at this moment, which has just come, as RFC 3339 in UTC with no or three digits behind the second.
+    /// The system is asked for it once a second.
+    pub fn time(&mut self, member: Member, clock: &Clock, now: Moment) {
         let mut second = self.second.borrow_mut();
-        if second.unix != unix || second.text.is_empty() {
-            let whole = unix.checked_mul(1_000).and_then(Timestamp::from_unix_millis);
-            let text = whole.unwrap_or(Timestamp::EPOCH).to_string();
-            *second = Second { unix, text: text.trim_end_matches('Z').to_owned() };
-        }
+        let within = second.within(now).unwrap_or_else(|| {
+            *second = Second::of(clock.wall(), now);
+            second.within(now).unwrap_or_default()
+        });
+        self.piece(member.0.as_bytes());
         self.buffer.extend_from_slice(second.text.as_bytes());
-        let millis = since.subsec_millis();
+        let millis = within / 1_000_000;
         if millis > 0 {
             let [hundreds, tens, ones] = [millis / 100, millis / 10 % 10, millis % 10].map(|digit| b'0' + digit as u8);
-            self.buffer.extend_from_slice(&[b'.', hundreds, tens, ones]);
+            self.buffer.extend_from_slice(&[b'.', hundreds, tens, ones, b'Z', b'"']);
+        } else {
+            self.buffer.extend_from_slice(b"Z\"");
         }
-        self.buffer.extend_from_slice(b"Z\"");
     }
 
     /// Adds an address.
@@ -123,12 +127,33 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The last second that was written, as text: lines come thousands a second.
+/// The last second of the day that was written, as text: lines come thousands a second.
 #[derive(Default)]
 pub(super) struct Second {
-    unix: i64,
-    // `2026-01-31T12:00:00`; nothing at first.
+    /// `2026-01-31T12:00:00`; nothing at first.
     text: String,
+    /// Its end, by the clock that never goes back.
+    end: Moment,
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+impl Second {
+    /// The second of this time of day, which it is at this moment.
+    #[cold]
+    fn of(wall: SystemTime, now: Moment) -> Self {
+        let since = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let whole = i64::try_from(since.as_secs()).ok().and_then(|unix| unix.checked_mul(1_000));
+        let text = whole.and_then(Timestamp::from_unix_millis).unwrap_or(Timestamp::EPOCH).to_string();
+        let end = now.after(Duration::from_nanos(SECOND - u64::from(since.subsec_nanos())));
+        Self { text: text.trim_end_matches('Z').to_owned(), end }
+    }
+
+    /// How many nanoseconds of it have gone by at a moment within it.
+    fn within(&self, now: Moment) -> Option<u64> {
+        let left = self.end.as_nanos().saturating_sub(now.as_nanos());
+        (1..=SECOND).contains(&left).then(|| SECOND - left)
+    }
 }
 
 struct Appending<'a>(&'a mut Vec<u8>);
@@ -196,12 +221,15 @@ mod tests {
         let mut line = Line::begin(&mut buffer, &second);
         line.text(member!("path"), "/a\"\\\n\u{1}é");
         line.number(member!("status"), 200);
+        line.number(member!("none"), 0);
+        line.number(member!("digit"), 9);
+        line.number(member!("digits"), 10);
         line.micros(member!("gateway_us"), Duration::from_millis(3));
         line.word(member!("outcome"), b"completed");
         line.end();
         let read: serde_json::Value = serde_json::from_slice(&buffer[b"before".len()..]).unwrap();
         let written = serde_json::json!({
-            "path": "/a\"\\\n\u{1}é", "status": 200, "gateway_us": 3000, "outcome": "completed",
+            "path": "/a\"\\\n\u{1}é", "status": 200, "none": 0, "digit": 9, "digits": 10, "gateway_us": 3000, "outcome": "completed",
         });
         assert_eq!(read, written);
     }
@@ -231,10 +259,13 @@ mod tests {
     #[test]
     fn a_time_is_that_of_its_line_whatever_second_was_written_last() {
         let second = RefCell::default();
+        let clock = Clock::manual(SystemTime::UNIX_EPOCH);
         let written = |millis| {
+            let at = clock.wall().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            clock.advance(Duration::from_millis(millis) - at);
             let mut buffer = Vec::new();
             let mut line = Line::begin(&mut buffer, &second);
-            line.time(member!("t"), SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
+            line.time(member!("t"), &clock, clock.now());
             line.address(member!("v4"), "127.0.0.1".parse().unwrap());
             line.address(member!("v6"), "2001:db8::1".parse().unwrap());
             line.end();
@@ -244,6 +275,8 @@ mod tests {
         let day = 86_400_000;
         assert_eq!(written(0), line("1970-01-01T00:00:00Z"));
         assert_eq!(written(20), line("1970-01-01T00:00:00.020Z"));
+        assert_eq!(written(999), line("1970-01-01T00:00:00.999Z"));
+        assert_eq!(written(1_000), line("1970-01-01T00:00:01Z"));
         assert_eq!(written(day - 1), line("1970-01-01T23:59:59.999Z"));
         assert_eq!(written(day), line("1970-01-02T00:00:00Z"));
     }

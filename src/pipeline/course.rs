@@ -108,8 +108,12 @@ impl Course {
                 }
                 described = true;
             }
-            if let Some(answer) = self.ask(index).await? {
-                return answer;
+            let step = match self.ask(index) {
+                Step::Wait => Box::pin(self.wait(index)).await,
+                step => step,
+            };
+            if let Step::Answer(answer) = step {
+                return *answer;
             }
         }
         if !described && let Described::Batch(children) = self.describe().await? {
@@ -133,39 +137,53 @@ impl Course {
         }
     }
 
-    /// Asks the policy at this place; an answer when the exchange ends with it.
-    async fn ask(&mut self, index: usize) -> Result<Option<Answer>, Fault> {
-        let policy = &self.route.policies[index];
-        if policy.phase() == Phase::Limit && self.exchange().limits == Limits::DrawnByParent {
-            return Ok(None);
+    /// Asks the policy at this place. One that must wait, or that needs the body gathered first, is to be asked by
+    /// [`Course::wait`]; asking the others takes no future.
+    fn ask(&mut self, index: usize) -> Step {
+        let (_, route, exchange) = self.parts();
+        let policy = &route.policies[index];
+        if exchange.limits == Limits::DrawnByParent && policy.phase() == Phase::Limit {
+            return Step::Next;
         }
-        if let Some(cap) = self.route.policies[index].gathers() {
-            self.gather(cap).await?;
-        }
-        self.reached.add(index);
-        let forced = self.engine.waiting == Waiting::Forced;
-        let (worker, route, exchange) = self.parts();
-        let mut step = if forced { Step::Wait } else { route.policies[index].request(worker, exchange) };
-        if matches!(step, Step::Wait) {
-            step = Box::pin(self.wait(index)).await?;
-        }
-        match step {
-            Step::Next => Ok(None),
-            Step::Answer(answer) => Ok(Some(*answer)),
-            Step::Wait => Err(Fault::new(FaultKind::Internal, "the gateway failed while it handled this request")
-                .because(format!("policy `{}` waited twice", self.route.policies[index].name()))),
+        match policy.gathers() {
+            Some(_) => Step::Wait,
+            None => self.request(index),
         }
     }
 
-    /// Waits for a policy that cannot decide at once, until the deadline.
-    async fn wait(&mut self, index: usize) -> Result<Step, Fault> {
+    fn request(&mut self, index: usize) -> Step {
+        self.reached.add(index);
+        if self.engine.waiting == Waiting::Forced {
+            return Step::Wait;
+        }
+        let (worker, route, exchange) = self.parts();
+        route.policies[index].request(worker, exchange)
+    }
+
+    /// Gathers what a policy needs; waits for one that cannot decide at once, until the deadline.
+    async fn wait(&mut self, index: usize) -> Step {
+        if let Some(cap) = self.route.policies[index].gathers() {
+            if let Err(fault) = self.gather(cap).await {
+                return Step::fault(fault);
+            }
+            match self.request(index) {
+                Step::Wait => {}
+                step => return step,
+            }
+        }
         if self.engine.waiting == Waiting::Forced {
             tokio::task::yield_now().await;
         }
         let (worker, route, exchange) = self.parts();
         let deadline = exchange.deadline;
-        let waiting = worker.clock.until(deadline, route.policies[index].wait(worker, exchange));
-        waiting.await.map_err(|_| out_of_time("a policy was asked"))
+        match worker.clock.until(deadline, route.policies[index].wait(worker, exchange)).await {
+            Err(_) => Step::fault(out_of_time("a policy was asked")),
+            Ok(Step::Wait) => Step::fault(
+                Fault::new(FaultKind::Internal, "the gateway failed while it handled this request")
+                    .because(format!("policy `{}` waited twice", self.route.policies[index].name())),
+            ),
+            Ok(step) => step,
+        }
     }
 
     async fn describe(&mut self) -> Result<Described, Fault> {
@@ -218,8 +236,15 @@ impl Course {
         self.exchange().cost = children.iter().map(|child| child.cost).sum();
         for index in from..self.route.policies.len() {
             let of_the_whole = matches!(self.route.policies[index].phase(), Phase::Authorize | Phase::Limit);
-            if of_the_whole && let Some(answer) = self.ask(index).await? {
-                return answer;
+            if !of_the_whole {
+                continue;
+            }
+            let step = match self.ask(index) {
+                Step::Wait => Box::pin(self.wait(index)).await,
+                step => step,
+            };
+            if let Step::Answer(answer) = step {
+                return *answer;
             }
         }
         for child in &mut children {

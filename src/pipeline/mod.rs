@@ -195,7 +195,7 @@ impl Engine {
         // A Weyl sequence: never the same twice on a worker, and without order to guess the next worker's from.
         let next = self.ids.get().wrapping_add(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
         self.ids.set(next);
-        RequestId(next)
+        RequestId::new(next)
     }
 }
 

@@ -20,12 +20,14 @@ pub fn record(engine: &Engine, worker: &Worker, exchange: &mut Exchange, outcome
     let upstream = exchange.record.upstream_time;
     let gateway = took.saturating_sub(upstream);
     engine.metrics.exchange(exchange, outcome, gateway);
-    engine.log.write(|line| write_line(line, worker, exchange, outcome, gateway));
+    engine.log.write(|line| {
+        line.time(member!("time"), &worker.clock, now);
+        write_line(line, exchange, outcome, gateway);
+    });
 }
 
-fn write_line(line: &mut Line<'_>, worker: &Worker, exchange: &Exchange, outcome: Outcome, gateway: Duration) {
+fn write_line(line: &mut Line<'_>, exchange: &Exchange, outcome: Outcome, gateway: Duration) {
     let record = &exchange.record;
-    line.time(member!("time"), worker.clock.wall());
     line.word(member!("request_id"), &exchange.id.digits());
     line.word(member!("route"), exchange.route.name.as_bytes());
     if let Some(operation) = &exchange.operation {
@@ -74,7 +76,7 @@ pub fn unrouted_line(
     status: u16,
     fault: Option<&Fault>,
 ) {
-    line.time(member!("time"), worker.clock.wall());
+    line.time(member!("time"), &worker.clock, worker.clock.look());
     line.word(member!("request_id"), id.as_bytes());
     line.word(member!("method"), request.method.as_str().as_bytes());
     line.text(member!("path"), shortened(request.target.path()));

@@ -1,5 +1,6 @@
 //! One reading of a path, before anybody decides by it: what the gateway routes by is what the upstream gets.
 
+use portolan_exchange::words::{equal, word};
 use portolan_exchange::{Fault, FaultKind};
 
 /// The normal form of a path, where it differs: escapes of characters that need none are undone, the others are in upper case
@@ -21,14 +22,21 @@ pub fn normal(path: &str) -> Result<Option<String>, Fault> {
     Ok(normal.filter(|normal| normal != path))
 }
 
-/// Whether nothing in a path can be read in two ways: so it is with most, and one look tells.
+/// Whether nothing in a path can be read in two ways: so it is with most. Eight bytes are looked at together, and the last of them
+/// once more with what follows it; a mark that is not true costs a second look.
 fn is_plain(path: &str) -> bool {
-    let mut begins_segment = false;
-    path.bytes().all(|byte| {
-        let is_doubtful = matches!(byte, b'%' | b'\\' | b';') || (begins_segment && matches!(byte, b'/' | b'.'));
-        begins_segment = byte == b'/';
-        !is_doubtful
-    })
+    let path = path.as_bytes();
+    let mut at = 0;
+    while at < path.len() {
+        let bytes = word(path, at);
+        let (of_segments, next) = (equal(bytes, b'/'), bytes >> 8);
+        let of_escapes = equal(bytes, b'%') | equal(bytes, b'\\') | equal(bytes, b';');
+        if of_escapes | of_segments & (equal(next, b'/') | equal(next, b'.')) != 0 {
+            return false;
+        }
+        at += 7;
+    }
+    true
 }
 
 /// Undoes the escapes of unreserved characters (RFC 3986, section 2.3).
@@ -91,6 +99,18 @@ mod tests {
             ("*", "*"),
         ] {
             assert_eq!(read(written), Ok(normal.to_owned()), "{written}");
+        }
+    }
+
+    #[test]
+    fn what_is_doubtful_is_found_wherever_it_stands() {
+        for length in 1..30 {
+            let path: String = std::iter::repeat_n('a', length).collect();
+            assert!(is_plain(&format!("/{path}")) && is_plain(&format!("/{path}/")) && is_plain(&format!("/{path}.")));
+            for doubtful in ["//", "/.", "%", "\\", ";"] {
+                assert!(!is_plain(&format!("/{path}{doubtful}")), "{length} {doubtful}");
+                assert!(!is_plain(&format!("/{path}{doubtful}{path}")), "{length} {doubtful}");
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Knows callers by the key they show.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
@@ -29,8 +29,10 @@ pub struct KeySource {
 
 /// The good keys of one source, as a worker remembers them.
 struct Known {
-    /// Whose keys they are. Known by its address, which nobody else gets as long as this watches it.
-    consumers: Weak<Consumers>,
+    /// The consumers of the moment, looked up without touching what other threads share while they stay the same.
+    current: arc_swap::Cache<Arc<ArcSwap<Consumers>>, Arc<Consumers>>,
+    /// Whose keys they are.
+    consumers: Arc<Consumers>,
     keys: Cache<Arc<Identity>>,
 }
 
@@ -51,11 +53,10 @@ impl KeySource {
             Sole::Several => return Finding::Several,
             Sole::One(key) => key,
         };
-        let consumers = self.consumers.load();
-        let remembered = self.known(worker, &consumers, |keys| keys.get(&key, || worker.clock.wall())).flatten();
-        if let Some(identity) = remembered {
+        if let Some(identity) = self.known(worker, |known| known.keys().get(&key, || worker.clock.wall())).flatten() {
             return Finding::Known(identity);
         }
+        let consumers = self.consumers.load_full();
         let hash = hmac::sign(&self.pepper, &key);
         let hash: &[u8; 32] = hash.as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes");
         match consumers.identity(hash, self.mark.name()) {
@@ -65,20 +66,15 @@ impl KeySource {
             }
             Some(identity) => {
                 let identity = Arc::new(identity);
-                self.known(worker, &consumers, |keys| keys.insert(&key, identity.expires, identity.clone()));
+                self.known(worker, |known| known.remember(&consumers, &key, &identity));
                 Finding::Known(identity)
             }
         }
     }
 
-    /// Works with the keys that this worker remembers of these consumers; `None` where a later source has taken its place.
-    fn known<R>(
-        &self,
-        worker: &Worker,
-        consumers: &Arc<Consumers>,
-        work: impl FnOnce(&mut Cache<Arc<Identity>>) -> R,
-    ) -> Option<R> {
-        Memory::of(worker).with(&self.mark, Known::default, |known| work(known.of(consumers)))
+    /// Works with what this worker remembers; `None` where a later source has taken its place.
+    fn known<R>(&self, worker: &Worker, work: impl FnOnce(&mut Known) -> R) -> Option<R> {
+        Memory::of(worker).with(&self.mark, || Known::of(&self.consumers), work)
     }
 
     /// The key as shown: by a session's first frame in it, else in the head.
@@ -148,18 +144,28 @@ impl KeySource {
 }
 
 impl Known {
-    /// The keys of these consumers: with others everything is forgotten.
-    fn of(&mut self, consumers: &Arc<Consumers>) -> &mut Cache<Arc<Identity>> {
-        if !std::ptr::eq(self.consumers.as_ptr(), Arc::as_ptr(consumers)) {
-            *self = Self { consumers: Arc::downgrade(consumers), ..Self::default() };
+    /// No key of these consumers yet.
+    fn of(consumers: &Arc<ArcSwap<Consumers>>) -> Self {
+        let current = arc_swap::Cache::new(consumers.clone());
+        Self { current, consumers: consumers.load_full(), keys: Cache::new(REMEMBERED) }
+    }
+
+    /// The keys of the consumers of the moment: with others everything is forgotten.
+    fn keys(&mut self) -> &mut Cache<Arc<Identity>> {
+        let current = self.current.load();
+        if !Arc::ptr_eq(current, &self.consumers) {
+            self.consumers = current.clone();
+            self.keys = Cache::new(REMEMBERED);
         }
         &mut self.keys
     }
-}
 
-impl Default for Known {
-    fn default() -> Self {
-        Self { consumers: Weak::new(), keys: Cache::new(REMEMBERED) }
+    /// Remembers whose a key is, if these consumers are still those of the moment.
+    fn remember(&mut self, consumers: &Arc<Consumers>, key: &[u8], identity: &Arc<Identity>) {
+        self.keys();
+        if Arc::ptr_eq(&self.consumers, consumers) {
+            self.keys.insert(key, identity.expires, identity.clone());
+        }
     }
 }
 

@@ -142,7 +142,7 @@ impl TokenSource {
         let key = format!("jwt/{}/{}", self.settings.name, network(exchange.client.address));
         let failures = &self.failures;
         let quota = Quota { limit: failures.limit, every: failures.every, burst: failures.limit };
-        let draw = Draw { key: &key, quota, cost: 1 };
+        let draw = Draw { key: &key, quota, cost: 1, found: None };
         let reservation = match self.store.reserve(&[draw], worker.clock.now()) {
             Reserve::Reserved(reservation) => Some(reservation),
             Reserve::Refused(exceeded) => {

@@ -1,7 +1,9 @@
 //! Holds callers to their limits.
 
+mod buckets;
+mod told;
+
 use std::net::{IpAddr, Ipv6Addr};
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,34 +11,25 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use portolan_config::snapshot::{Counts, Name, Per, Plan, RateLimit};
 use portolan_exchange::client::AddressText;
-use portolan_exchange::limits::{Draw, Level, PerDraw, Quota, Refused, Reserve, Store};
-use portolan_exchange::{Exchange, Fault, FaultKind, Fields, LocalBoxFuture, Phase, Policy, Step, Worker};
+use portolan_exchange::limits::{Draw, PerDraw, Quota, Refused, Reserve, Store};
+use portolan_exchange::{Exchange, Fault, FaultKind, LocalBoxFuture, Phase, Policy, Step, Worker};
+
+use buckets::{Bucket, Buckets};
+use told::Told;
 
 /// The limits of a route and of the plans its callers subscribed under: all of them are drawn, or none.
 ///
 /// What was drawn stays drawn, whatever becomes of the exchange, so nothing is kept of it.
 pub struct RateLimits {
     store: Arc<dyn Store>,
-    own: Vec<Limit>,
-    plans: Vec<OfPlan>,
-    /// What is told where no plan adds limits.
-    policy: Box<[u8]>,
-}
-
-/// The limits of a plan.
-struct OfPlan {
-    name: Name,
-    limits: Vec<Limit>,
-    /// What is told of the route's limits and of these.
-    policy: Box<[u8]>,
+    own: Held,
+    plans: Vec<(Name, Held)>,
 }
 
 /// The limits that an exchange is held to: the route's, then its plan's.
-#[derive(Clone, Copy)]
-struct Held<'a> {
-    own: &'a [Limit],
-    of_plan: &'a [Limit],
-    policy: &'a [u8],
+struct Held {
+    limits: Box<[Limit]>,
+    told: told::Beginning,
 }
 
 /// A limit, and what its buckets are named after: `api/orders`, `api/orders/createOrder`, `route/legacy`. All routes of one
@@ -53,108 +46,116 @@ pub struct Scoped {
 struct Limit {
     settings: RateLimit,
     quota: Quota,
-    /// What the names of its buckets begin with: `api/orders/default/`.
-    beginning: Box<str>,
-    /// Its number, as `X-RateLimit-Limit` tells it.
-    most: Box<[u8]>,
+    told: Told,
+    /// What the names of its buckets begin with, by what they count: `api/orders/default/consumer/`.
+    by_route: buckets::Beginning,
+    by_subscription: buckets::Beginning,
+    by_consumer: buckets::Beginning,
+    by_address: buckets::Beginning,
 }
 
 impl RateLimits {
     /// The policy of these limits.
     pub fn new(store: Arc<dyn Store>, limits: Vec<Scoped>, plans: Vec<Arc<Plan>>) -> Self {
-        let own: Vec<_> = limits.into_iter().map(|own| Limit::new(&own.scope, own.limit)).collect();
-        let of_plan = |plan: &Arc<Plan>| {
+        let own = || limits.iter().map(|own| Limit::new(&own.scope, own.limit.clone()));
+        let with_plan = |plan: &Arc<Plan>| {
             let scope = format!("plan/{}", plan.name);
-            let limits: Vec<_> = plan.rate_limits.iter().map(|limit| Limit::new(&scope, limit.clone())).collect();
-            let policy = told(own.iter().chain(&limits));
-            OfPlan { name: plan.name.clone(), limits, policy }
+            let of_plan = plan.rate_limits.iter().map(|limit| Limit::new(&scope, limit.clone()));
+            (plan.name.clone(), Held::new(own().chain(of_plan)))
         };
-        let plans = plans.iter().map(of_plan).collect();
-        let policy = told(&own);
-        Self { store, own, plans, policy }
+        let plans = plans.iter().map(with_plan).collect();
+        Self { store, own: Held::new(own()), plans }
     }
 
-    fn held(&self, exchange: &Exchange) -> Held<'_> {
+    fn held(&self, exchange: &Exchange) -> &Held {
         let plan = exchange.subscription.as_ref().and_then(|subscription| subscription.plan.as_ref());
-        match plan.and_then(|name| self.plans.iter().find(|plan| plan.name == *name)) {
-            Some(plan) => Held { own: &self.own, of_plan: &plan.limits, policy: &plan.policy },
-            None => Held { own: &self.own, of_plan: &[], policy: &self.policy },
-        }
+        let with_plan = plan.and_then(|name| self.plans.iter().find(|(plan, _)| plan == name));
+        with_plan.map_or(&self.own, |(_, held)| held)
+    }
+
+    /// Draws for an exchange that is held to one limit, as most are, and tells how it stands; `None` where nothing was drawn,
+    /// since there are more limits or too little is left.
+    fn draw(&self, worker: &Worker, exchange: &mut Exchange) -> Option<Step> {
+        let Held { limits, told } = self.held(exchange);
+        let [limit] = &**limits else { return None };
+        let bucket = limit.bucket(&Buckets::of(worker), exchange);
+        let level = self.store.draw(&limit.draw(&bucket, exchange), worker.clock.now())?;
+        told.tell(&mut exchange.answer_fields, [(&limit.told, &level)].into_iter());
+        Some(Step::Next)
     }
 
     /// Draws on the buckets of all limits that an exchange is held to; `None` where there is no limit.
     fn reserve(&self, worker: &Worker, exchange: &Exchange) -> Option<Reserve> {
-        let held = self.held(exchange);
-        // One text for all names: each ends where the next one begins.
-        let (mut names, mut ends) = (String::with_capacity(128), PerDraw::<usize>::new());
-        for limit in held.limits() {
-            limit.name(exchange, &mut names);
-            ends.push(names.len());
+        let limits = &self.held(exchange).limits;
+        if limits.is_empty() {
+            return None;
         }
-        let (mut draws, mut from) = (PerDraw::<Draw<'_>>::new(), 0);
-        for (limit, to) in held.limits().zip(ends) {
-            let cost = limit.settings.weight.saturating_mul(counted(&limit.settings, exchange));
-            draws.push(Draw { key: &names[from..to], quota: limit.quota, cost });
-            from = to;
-        }
-        (!draws.is_empty()).then(|| self.store.reserve(&draws, worker.clock.now()))
+        let known = Buckets::of(worker);
+        let buckets: PerDraw<_> = limits.iter().map(|limit| limit.bucket(&known, exchange)).collect();
+        let each = limits.iter().zip(&buckets);
+        let draws: PerDraw<_> = each.map(|(limit, bucket)| limit.draw(bucket, exchange)).collect();
+        Some(self.store.reserve(&draws, worker.clock.now()))
     }
 
-    fn settle(&self, exchange: &mut Exchange, reserve: Reserve) -> Step {
-        let held = self.held(exchange);
+    fn settle(&self, exchange: &mut Exchange, reserve: &Reserve) -> Step {
+        let Held { limits, told } = self.held(exchange);
+        let each = limits.iter().map(|limit| &limit.told);
         match reserve {
             Reserve::Reserved(reservation) => {
-                tell(&mut exchange.answer_fields, held, reservation.levels());
+                told.tell(&mut exchange.answer_fields, each.zip(reservation.levels()));
                 Step::Next
             }
             Reserve::Refused(refused) => {
-                tell(&mut exchange.answer_fields, held, &refused.levels);
-                let limit = held.limits().nth(refused.index).expect("a refusal names one of the draws");
-                Step::fault(fault(&limit.settings, exchange, &refused))
+                told.tell(&mut exchange.answer_fields, each.zip(&refused.levels));
+                let limit = limits.get(refused.index).expect("a refusal names one of the draws");
+                Step::fault(fault(&limit.settings, exchange, refused))
             }
             Reserve::Wait(_) => Step::Wait,
         }
     }
 }
 
-impl<'a> Held<'a> {
-    fn limits(self) -> impl Iterator<Item = &'a Limit> {
-        self.own.iter().chain(self.of_plan)
+impl Held {
+    fn new(limits: impl Iterator<Item = Limit>) -> Self {
+        let limits: Box<[_]> = limits.collect();
+        let told = told::Beginning::of(limits.iter().map(|limit| (&limit.settings, &limit.told)));
+        Self { limits, told }
     }
 }
 
 impl Limit {
     fn new(scope: &str, settings: RateLimit) -> Self {
         let RateLimit { limit, every, burst, .. } = settings;
+        let by = |what: &str| buckets::Beginning::new(format!("{scope}/{}/{what}", settings.name));
         Self {
             quota: Quota { limit, every, burst },
-            beginning: format!("{scope}/{}/", settings.name).into(),
-            most: limit.to_string().into_bytes().into(),
+            told: Told::of(&settings),
+            by_route: by(""),
+            by_subscription: by("subscription/"),
+            by_consumer: by("consumer/"),
+            by_address: by("address/"),
             settings,
         }
     }
 
-    /// Adds the name of its bucket, of which whom it counts is part; a caller who cannot be told apart by it shares the bucket
-    /// of its address.
-    fn name(&self, exchange: &Exchange, names: &mut String) {
-        names.push_str(&self.beginning);
-        let consumer = exchange.identity.as_ref().map(|identity| &identity.consumer);
-        let subscription = exchange.subscription.as_ref().map(|subscription| &subscription.id);
-        match (self.settings.per, consumer, subscription) {
-            (Per::Route, ..) => names.push_str("all"),
-            (Per::Subscription, _, Some(subscription)) => {
-                names.push_str("subscription/");
-                names.push_str(subscription);
-            }
-            (Per::Consumer | Per::Subscription, Some(consumer), _) => {
-                names.push_str("consumer/");
-                names.push_str(consumer);
+    /// Its bucket for whom it counts; a caller who cannot be told apart by it shares the bucket of its address.
+    fn bucket(&self, buckets: &Buckets, exchange: &Exchange) -> Rc<Bucket> {
+        match (self.settings.per, &exchange.identity, &exchange.subscription) {
+            (Per::Route, ..) => buckets.get(&self.by_route, "all"),
+            (Per::Subscription, _, Some(subscription)) => buckets.get(&self.by_subscription, &subscription.id),
+            (Per::Consumer | Per::Subscription, Some(identity), _) => {
+                buckets.get(&self.by_consumer, &identity.consumer)
             }
             _ => {
-                names.push_str("address/");
-                names.push_str(AddressText::of(network(exchange.client.address)).as_str());
+                let address = AddressText::of(network(exchange.client.address));
+                buckets.get(&self.by_address, address.as_str())
             }
         }
+    }
+
+    fn draw<'a>(&self, bucket: &'a Bucket, exchange: &Exchange) -> Draw<'a> {
+        let cost = self.settings.weight.saturating_mul(counted(&self.settings, exchange));
+        Draw { key: &bucket.name, quota: self.quota, cost, found: Some(&bucket.found) }
     }
 }
 
@@ -168,8 +169,11 @@ impl Policy for RateLimits {
     }
 
     fn request(&self, worker: &Rc<Worker>, exchange: &mut Exchange) -> Step {
+        if let Some(step) = self.draw(worker, exchange) {
+            return step;
+        }
         match self.reserve(worker, exchange) {
-            Some(reserve) => self.settle(exchange, reserve),
+            Some(reserve) => self.settle(exchange, &reserve),
             None => Step::Next,
         }
     }
@@ -180,7 +184,7 @@ impl Policy for RateLimits {
             while let Reserve::Wait(lease) = reserve {
                 reserve = lease.await;
             }
-            self.settle(exchange, reserve)
+            self.settle(exchange, &reserve)
         }
         .boxed_local()
     }
@@ -242,54 +246,6 @@ impl std::fmt::Display for Period {
             _ => write!(f, "{:?}", self.0),
         }
     }
-}
-
-/// `RateLimit-Policy` for these limits.
-fn told<'a>(limits: impl IntoIterator<Item = &'a Limit>) -> Box<[u8]> {
-    let mut list = Vec::new();
-    for Limit { settings, .. } in limits {
-        item(&mut list, &settings.name, [(b'q', settings.limit), (b'w', whole_seconds(settings.every).max(1))]);
-    }
-    list.into()
-}
-
-/// Tells the caller how it stands: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11), and the
-/// older `X-RateLimit-*` of the limit that has least left, its reset in seconds from now.
-fn tell(fields: &mut Fields, held: Held<'_>, levels: &[Level]) {
-    let mut state = Vec::with_capacity(64);
-    let mut tightest = None;
-    for (limit, level) in held.limits().zip(levels) {
-        let numbers =
-            item(&mut state, &limit.settings.name, [(b'r', level.remaining), (b't', whole_seconds(level.reset))]);
-        if tightest.as_ref().is_none_or(|(_, least, _)| level.remaining < *least) {
-            tightest = Some((limit, level.remaining, numbers));
-        }
-    }
-    let Some((limit, _, [remaining, reset])) = tightest else { return };
-    // All five with numbers of usual length, so that they are allocated for once.
-    fields.reserve(5, 192);
-    fields.push(b"ratelimit-policy", held.policy);
-    fields.push(b"ratelimit", &state);
-    fields.push(b"x-ratelimit-limit", &limit.most);
-    fields.push(b"x-ratelimit-remaining", &state[remaining]);
-    fields.push(b"x-ratelimit-reset", &state[reset]);
-}
-
-/// Adds an item of a list with its parameters: `"name";q=5;w=60` (RFC 9651, section 3.1.2). Names are made of letters, digits and
-/// `-_.`, so nothing is escaped. Where the numbers stand.
-fn item(list: &mut Vec<u8>, name: &str, parameters: [(u8, u64); 2]) -> [Range<usize>; 2] {
-    if !list.is_empty() {
-        list.extend_from_slice(b", ");
-    }
-    list.push(b'"');
-    list.extend_from_slice(name.as_bytes());
-    list.push(b'"');
-    parameters.map(|(parameter, value)| {
-        list.extend_from_slice(&[b';', parameter, b'=']);
-        let from = list.len();
-        list.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-        from..list.len()
-    })
 }
 
 /// Rounded up: who comes back at the second named is not refused again.

@@ -12,10 +12,11 @@ use std::net::IpAddr;
 
 use portolan_config::snapshot::{HostSent, Told};
 use portolan_exchange::client::{AddressText, Client, Scheme, Trust};
+use portolan_exchange::fields::{Name, Names};
 use portolan_exchange::{Fields, Request, Version};
 
 use crate::edge::client::{PROXIES, elements, from_the_right};
-use crate::wire::{Named, is_of_one_hop};
+use crate::wire::Named;
 use line::Line;
 
 /// How an upstream is spoken to.
@@ -29,64 +30,77 @@ pub struct To<'a> {
     pub forwarded: Told,
 }
 
+/// What of a request's own fields does not go on as it came, besides what belongs to one hop.
+const RETOLD: Names = CLAIMS.and(VIA).and(Names::of(&[Name::Host]));
+
+const VIA: Names = Names::of(&[Name::Via]);
+
+/// What a client may claim about itself, in whatever spelling.
+const CLAIMS: Names = Names::of(&[Name::Forwarded, Name::XForwarded, Name::XRealIp, Name::Underscored]);
+
 /// Tells the upstream whom it speaks with: `Host`, `Via`, `X-Forwarded-*`, `Forwarded`. What a client claims of these is removed, and
 /// so is what belongs to one hop only, and every field with an underscore in its name. Allocates once for all fields, and for lists
 /// that are longer than usual.
 pub fn tell(request: &mut Request, client: &Client, to: &To<'_>) {
     let asked = std::mem::take(&mut request.authority);
     let fields = &mut request.fields;
+    let is_told_by = |words| to.forwarded == words || to.forwarded == Told::Both;
     // The lists are read before what was received goes.
-    let x_forwarded = matches!(to.forwarded, Told::XForwarded | Told::Both).then(|| x_forwarded_for(fields, client));
-    let forwarded = matches!(to.forwarded, Told::Rfc7239 | Told::Both).then(|| forwarded(fields, client, &asked));
-    let mut via = Line::new();
+    let vouched = (is_told_by(Told::XForwarded) && client.told > 0).then(|| x_forwarded_for(fields, client));
+    let forwarded = is_told_by(Told::Rfc7239).then(|| forwarded(fields, client, &asked));
     let named = Named::of(fields);
-    fields.retain(|name, value| {
-        if is_of_one_hop(name) || named.holds(name) {
-            return false;
-        }
-        match name.len() {
-            3 if name.eq_ignore_ascii_case(b"via") => {
-                via.separate(b", ");
-                via.push(value);
-                false
-            }
-            4 if name.eq_ignore_ascii_case(b"host") => false,
-            _ => !is_claim(name),
-        }
-    });
-    via.separate(b", ");
-    via.push(match request.version {
-        Version::Http10 => b"1.0 portolan",
-        Version::Http11 => b"1.1 portolan",
-        Version::Http2 => b"2 portolan",
-    });
+    let passed = (fields.may_hold(VIA) && !named.holds(b"via")).then(|| via(fields));
+    fields.remove_all(RETOLD.and(Names::OF_ONE_HOP));
+    named.remove_from(fields, Names::NONE);
     // Names and short values, that of the request's id among them; lists make room for themselves.
     fields.reserve(8, 256 + to.endpoint.len() + asked.len());
     let host = if to.host == HostSent::Client && !asked.is_empty() { &*asked } else { to.endpoint };
-    fields.push(b"host", host.as_bytes());
-    if let Some(list) = x_forwarded {
-        tell_x_forwarded(fields, client, &asked, &list);
+    fields.push_line(Name::Host, b"host: ", host.as_bytes());
+    if is_told_by(Told::XForwarded) {
+        tell_x_forwarded(fields, client, &asked, vouched);
     }
     if let Some(list) = forwarded {
-        fields.push(b"forwarded", list.as_bytes());
+        fields.push_line(Name::Forwarded, b"forwarded: ", list.as_bytes());
     }
-    fields.push(b"via", via.as_bytes());
+    let own = protocol(request.version);
+    match passed {
+        Some(mut list) => {
+            list.separate(b", ");
+            list.push(own);
+            fields.push_line(Name::Via, b"via: ", list.as_bytes());
+        }
+        None => fields.push_line(Name::Via, b"via: ", own),
+    }
 }
 
-/// What a client may claim about itself, in whatever spelling: a server that hands fields to programs as variables takes `_` for `-`.
-pub(super) fn is_claim(name: &[u8]) -> bool {
-    let known = match name.len() {
-        9 => name.eq_ignore_ascii_case(b"forwarded") || name.eq_ignore_ascii_case(b"x-real-ip"),
-        13.. => name[..12].eq_ignore_ascii_case(b"x-forwarded-"),
-        _ => false,
-    };
-    known || name.contains(&b'_')
+/// Takes out of trailers what the head must not claim.
+pub(super) fn strip_claims(trailers: &mut Fields) {
+    trailers.remove_all(CLAIMS);
 }
 
-/// The way from the client to us: what the peer vouches for, then the peer itself.
+/// The way of the request up to here.
+fn via(fields: &Fields) -> Line {
+    let mut list = Line::new();
+    for value in fields.get_all("via") {
+        list.separate(b", ");
+        list.push(value);
+    }
+    list
+}
+
+/// Ourselves, and what was spoken to us.
+fn protocol(version: Version) -> &'static [u8] {
+    match version {
+        Version::Http10 => b"1.0 portolan",
+        Version::Http11 => b"1.1 portolan",
+        Version::Http2 => b"2 portolan",
+    }
+}
+
+/// The way from the client to the peer, as the peer vouches for it.
 fn x_forwarded_for(fields: &Fields, client: &Client) -> Line {
     let mut list = Line::new();
-    if client.told > 0 && client.connection.trust == Trust::XForwarded {
+    if client.connection.trust == Trust::XForwarded {
         let mut entries = [&b""[..]; PROXIES];
         let told = client.told.min(PROXIES);
         for (place, entry) in entries[..told].iter_mut().rev().zip(from_the_right(fields, "x-forwarded-for")) {
@@ -98,25 +112,31 @@ fn x_forwarded_for(fields: &Fields, client: &Client) -> Line {
         }
     }
     // Told otherwise, or the list has not come this far: of a batch's element, or of one whose policies took it away.
-    if client.told > 0 && list.as_bytes().is_empty() {
+    if list.as_bytes().is_empty() {
         list.push(AddressText::of(client.address).as_bytes());
     }
-    list.separate(b", ");
-    list.push(AddressText::of(client.connection.peer.ip()).as_bytes());
     list
 }
 
-fn tell_x_forwarded(fields: &mut Fields, client: &Client, asked: &str, list: &Line) {
-    fields.push(b"x-forwarded-for", list.as_bytes());
-    fields.push(b"x-forwarded-proto", client.scheme.as_str().as_bytes());
+fn tell_x_forwarded(fields: &mut Fields, client: &Client, asked: &str, vouched: Option<Line>) {
+    let peer = AddressText::of(client.connection.peer.ip());
+    match vouched {
+        Some(mut list) => {
+            list.separate(b", ");
+            list.push(peer.as_bytes());
+            fields.push_line(Name::XForwarded, b"x-forwarded-for: ", list.as_bytes());
+        }
+        None => fields.push_line(Name::XForwarded, b"x-forwarded-for: ", peer.as_bytes()),
+    }
+    fields.push_line(Name::XForwarded, b"x-forwarded-proto: ", client.scheme.as_str().as_bytes());
     // Only an HTTP/1.0 client can have asked for no host; then there is nothing to tell.
     let host = client.host.as_deref().unwrap_or(asked);
     if !host.is_empty() {
-        fields.push(b"x-forwarded-host", host.as_bytes());
+        fields.push_line(Name::XForwarded, b"x-forwarded-host: ", host.as_bytes());
     }
     if client.port != 0 {
         let mut digits = itoa::Buffer::new();
-        fields.push(b"x-forwarded-port", digits.format(client.port).as_bytes());
+        fields.push_line(Name::XForwarded, b"x-forwarded-port: ", digits.format(client.port).as_bytes());
     }
 }
 

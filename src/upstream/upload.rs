@@ -142,7 +142,7 @@ impl Upload {
     fn queue(&mut self, link: &Link, mut frame: Frame) -> Result<(), Broken> {
         if let Frame::Trailers(fields) = &mut frame {
             // What the head must not claim, its trailers must not claim either.
-            fields.retain(|name, _| !hop::is_claim(name));
+            hop::strip_claims(fields);
         }
         let queued = self.framer.queue(link, frame);
         self.arrived(queued)

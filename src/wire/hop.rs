@@ -1,30 +1,7 @@
 //! Removes what belongs to one hop only (RFC 9110, section 7.6.1).
 
 use portolan_exchange::Fields;
-
-/// Fields that speak of the connection they came on.
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// The lengths of their names, as bits: most other names have another.
-const LENGTHS: u64 = {
-    let mut lengths = 0;
-    let mut at = 0;
-    while at < HOP_BY_HOP.len() {
-        lengths |= 1 << HOP_BY_HOP[at].len();
-        at += 1;
-    }
-    lengths
-};
+use portolan_exchange::fields::{Name, Names};
 
 /// What becomes of the fields by which an upgrade is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,19 +16,15 @@ pub enum Upgrades {
 /// Removes the fields of one hop, and those that `Connection` names.
 pub fn strip_hop(fields: &mut Fields, upgrades: Upgrades) {
     let named = Named::of(fields);
-    let stays = |name: &[u8]| upgrades == Upgrades::Keep && name.eq_ignore_ascii_case(b"upgrade");
-    fields.retain(|name, _| stays(name) || !(is_of_one_hop(name) || named.holds(name)));
+    let stays = match upgrades {
+        Upgrades::Keep => Names::of(&[Name::Upgrade]),
+        Upgrades::Strip => Names::NONE,
+    };
+    fields.remove_all(Names::OF_ONE_HOP.without(stays));
+    named.remove_from(fields, stays);
     if upgrades == Upgrades::Keep && named.holds(b"upgrade") {
         fields.push(b"connection", b"upgrade");
     }
-}
-
-/// Whether fields of this name always speak of the connection they came on.
-#[inline]
-pub fn is_of_one_hop(name: &[u8]) -> bool {
-    name.len() < 64
-        && LENGTHS & (1 << name.len()) != 0
-        && HOP_BY_HOP.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// The fields that `Connection` names: they speak of it as well.
@@ -60,15 +33,21 @@ pub struct Named(Vec<Vec<u8>>);
 impl Named {
     /// What is named in these fields. Most heads name nothing.
     pub fn of(fields: &Fields) -> Self {
-        if !fields.contains("connection") {
+        if !fields.may_hold(Names::of(&[Name::Connection])) {
             return Self(Vec::new());
         }
         let tokens = fields.get_all("connection").flat_map(|value| value.split(|byte| *byte == b','));
         Self(tokens.map(|token| token.trim_ascii().to_vec()).filter(|token| !token.is_empty()).collect())
     }
 
+    /// Removes what is named, but names that say one of these.
+    pub fn remove_from(&self, fields: &mut Fields, stays: Names) {
+        if !self.0.is_empty() {
+            fields.retain(|name, _| stays.has(Name::of(name)) || !self.holds(name));
+        }
+    }
+
     /// Whether this one is.
-    #[inline]
     pub fn holds(&self, name: &[u8]) -> bool {
         self.0.iter().any(|token| name.eq_ignore_ascii_case(token))
     }

@@ -14,7 +14,7 @@ mod socket;
 mod turn;
 
 pub use alarms::{Alarm, remember};
-pub use hop::{Named, Upgrades, is_of_one_hop, strip_hop};
+pub use hop::{Named, Upgrades, strip_hop};
 pub use link::{HIGH_WATER, Link, NotTaken};
 pub use pipe::Pipe;
 pub use turn::Turn;

@@ -121,11 +121,16 @@ pub(super) struct View {
     upstream: Arc<str>,
     clock: Clock,
     settings: ArcSwap<Settings>,
+    // Nanoseconds of each part of the window, as the settings have it.
+    part: AtomicU64,
     // Even while closed, odd while not; each change of the two adds one, so that a late outcome is known as such.
     gate: AtomicU64,
     // Until when it is open, in nanoseconds of the clock: a refusal takes no lock before that.
     open_until: AtomicU64,
     window: [AtomicU64; PARTS as usize],
+    // The part of time behind the one in which a call failed last; 0 where none did. While no call failed within the window, it
+    // condemns nobody and is not read.
+    failed: AtomicU64,
     machine: Mutex<Machine>,
     opened: AtomicU64,
     refused: AtomicU64,
@@ -141,10 +146,12 @@ impl View {
         Arc::new(Self {
             upstream,
             clock,
+            part: AtomicU64::new(settings.part()),
             settings: ArcSwap::from_pointee(settings),
             gate: AtomicU64::new(0),
             open_until: AtomicU64::new(0),
             window: [const { AtomicU64::new(0) }; PARTS as usize],
+            failed: AtomicU64::new(0),
             machine: Mutex::default(),
             opened: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -188,14 +195,19 @@ impl View {
         if self.gate.load(Ordering::Acquire) != gate {
             return;
         }
-        let settings = self.settings.load();
-        let epoch = now.as_nanos() / settings.part();
+        let epoch = self.epoch(now);
         let part = &self.window[(epoch % PARTS) as usize];
         let failed = verdict == Verdict::Failure;
         // The closure always gives a value, so the update cannot fail.
         let _ =
-            part.fetch_update(Ordering::AcqRel, Ordering::Acquire, |tally| Some(Tally(tally).with(epoch, failed).0));
-        if settings.condemns(self.counts_at(epoch)) {
+            part.fetch_update(Ordering::SeqCst, Ordering::Acquire, |tally| Some(Tally(tally).with(epoch, failed).0));
+        // In one order with the count above on all threads: of a failure and a success at a time, one sees the other.
+        if failed {
+            self.failed.fetch_max(epoch + 1, Ordering::SeqCst);
+        } else if !self.failed_within(epoch) {
+            return;
+        }
+        if self.settings.load().condemns(self.counts_at(epoch)) {
             let machine = lock(&self.machine);
             // It may have opened and closed since this call was counted.
             if self.gate.load(Ordering::Acquire) == gate {
@@ -240,8 +252,21 @@ impl View {
         self.actor.try_send(Changed(state));
     }
 
+    /// Whether a call failed within the window that ends with this part of time.
+    fn failed_within(&self, epoch: u64) -> bool {
+        match self.failed.load(Ordering::SeqCst) {
+            0 => false,
+            next => epoch + 1 < next.saturating_add(PARTS),
+        }
+    }
+
+    /// The part of time that this moment is in.
+    fn epoch(&self, now: Moment) -> u64 {
+        now.as_nanos() / self.part.load(Ordering::Acquire)
+    }
+
     fn counts(&self, now: Moment) -> Counts {
-        self.counts_at(now.as_nanos() / self.settings.load().part())
+        self.counts_at(self.epoch(now))
     }
 
     fn counts_at(&self, epoch: u64) -> Counts {
@@ -258,7 +283,7 @@ impl View {
 
     /// Empties parts of the window that time has left behind: the time they bear comes again after 2^24 parts.
     pub(super) fn tidy(&self, now: Moment) {
-        let epoch = now.as_nanos() / self.settings.load().part();
+        let epoch = self.epoch(now);
         for part in &self.window {
             let tally = part.load(Ordering::Acquire);
             if tally != 0 && !Tally(tally).is_within(epoch) {
@@ -270,10 +295,11 @@ impl View {
 
     fn reshape(&self, settings: Settings) {
         let _machine = lock(&self.machine);
-        let window_changes = self.settings.load().part() != settings.part();
+        let window_changes = self.part.swap(settings.part(), Ordering::AcqRel) != settings.part();
         self.settings.store(Arc::new(settings));
         if window_changes {
             // The parts were cut by another measure.
+            self.failed.store(0, Ordering::Release);
             for part in &self.window {
                 part.store(0, Ordering::Release);
             }

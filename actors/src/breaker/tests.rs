@@ -71,6 +71,21 @@ fn a_success_that_reaches_the_minimum_opens_it_too() {
 }
 
 #[test]
+fn a_success_that_reaches_the_minimum_opens_it_as_long_as_failures_are_within_the_window() {
+    let control = control();
+    let clock = control.clock();
+    for (later, state) in [(9, "open"), (10, "closed")] {
+        let breaker = Breaker::start(&control, "orders", settings());
+        call(&breaker, clock, Verdict::Failure);
+        call(&breaker, clock, Verdict::Failure);
+        clock.advance(Duration::from_secs(later));
+        call(&breaker, clock, Verdict::Success);
+        call(&breaker, clock, Verdict::Success);
+        assert_eq!(breaker.state().as_str(), state, "after {later} s");
+    }
+}
+
+#[test]
 fn a_permit_that_is_dropped_counts_as_neither_and_a_late_one_not_at_all() {
     let control = control();
     let clock = control.clock();

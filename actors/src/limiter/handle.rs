@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use papaya::HashMap;
 use portolan_exchange::Moment;
-use portolan_exchange::limits::{Bucket, Draw, Held, Level, PerDraw, Quota, Refused, Reservation, Reserve, Store};
+use portolan_exchange::limits::{
+    Bucket, Draw, Found, Held, Level, PerDraw, Quota, Refused, Reservation, Reserve, Store,
+};
 use serde_json::{Value, json};
 
 use super::Settings;
@@ -32,6 +34,10 @@ impl Limiter {
 impl Store for Limiter {
     fn reserve(&self, draws: &[Draw<'_>], now: Moment) -> Reserve {
         self.store.reserve(draws, now)
+    }
+
+    fn draw(&self, draw: &Draw<'_>, now: Moment) -> Option<Level> {
+        Store::draw(&*self.store, draw, now)
     }
 }
 
@@ -95,8 +101,7 @@ impl MemoryStore {
 
     /// A bucket as it stands, without drawing; full when nobody drew on it.
     pub fn level(&self, key: &str, quota: Quota, now: Moment) -> Level {
-        let full_at = self.buckets.pin().get(key).map_or(Moment::default(), |cell| cell.full_at());
-        Rate::of(quota).level(full_at, now)
+        Rate::of(quota).level(self.full_at(key), now)
     }
 
     /// Takes out the buckets that are full and that no reservation holds: a new one is as full. Returns how many. Takes time
@@ -136,46 +141,73 @@ impl MemoryStore {
         }
     }
 
-    /// The bucket of a key, put in now if it is missing.
-    fn cell(&self, buckets: &Pinned<'_>, key: &str) -> Arc<Cell> {
-        if let Some(cell) = buckets.get(key) {
-            return cell.clone();
+    /// The bucket to draw upon: where it was found last, else by its key, put in now if it is missing.
+    fn cell(&self, draw: &Draw<'_>) -> Arc<Cell> {
+        draw.found.and_then(Found::bucket).unwrap_or_else(|| self.search(draw))
+    }
+
+    // Apart: most buckets were found before.
+    #[inline(never)]
+    fn search(&self, draw: &Draw<'_>) -> Arc<Cell> {
+        let buckets = self.buckets.pin();
+        let known = buckets.get(draw.key).cloned();
+        match known.or_else(|| self.put_in(&buckets, draw.key)) {
+            Some(cell) => {
+                if let Some(found) = draw.found {
+                    found.note(&cell);
+                }
+                cell
+            }
+            // Not noted: it is left as soon as there is room.
+            None => {
+                self.is_tight.store(true, Ordering::Release);
+                self.crowded.fetch_add(1, Ordering::Relaxed);
+                let place = self.chance.hash_one(draw.key) as usize % CROWD;
+                self.crowd[place].clone()
+            }
         }
+    }
+
+    /// A new bucket of this key; `None` where there is no room.
+    fn put_in(&self, buckets: &Pinned<'_>, key: &str) -> Option<Arc<Cell>> {
         if self.count.fetch_add(1, Ordering::AcqRel) >= self.bound {
             self.count.fetch_sub(1, Ordering::AcqRel);
-            self.is_tight.store(true, Ordering::Release);
-            self.crowded.fetch_add(1, Ordering::Relaxed);
-            let place = self.chance.hash_one(key) as usize % CROWD;
-            return self.crowd[place].clone();
+            return None;
         }
         match buckets.try_insert(key.into(), Arc::new(Cell::full())) {
-            Ok(cell) => cell.clone(),
+            Ok(cell) => Some(cell.clone()),
             Err(occupied) => {
                 self.count.fetch_sub(1, Ordering::AcqRel);
-                occupied.current.clone()
+                Some(occupied.current.clone())
             }
         }
     }
 
     /// Draws on one bucket, or says what is missing.
-    fn draw(&self, buckets: &Pinned<'_>, draw: &Draw<'_>, now: Moment) -> Result<(Arc<Cell>, Level), Short> {
+    fn draw_upon(&self, draw: &Draw<'_>, now: Moment) -> Result<(Arc<Cell>, Level), Short> {
         let rate = Rate::of(draw.quota);
+        let mut cell = self.cell(draw);
         loop {
-            let cell = self.cell(buckets, draw.key);
             match cell.draw(rate, draw.cost, now) {
                 Some(Drawn::Made(full_at)) => return Ok((cell, rate.level(full_at, now))),
                 Some(Drawn::Short(wait)) => return Err(Short { wait: Some(wait) }),
                 Some(Drawn::Never) => return Err(Short { wait: None }),
-                None => self.take_out(buckets, draw.key, &cell),
+                None => {
+                    self.take_out(&self.buckets.pin(), draw.key, &cell);
+                    cell = self.search(draw);
+                }
             }
         }
     }
 
     /// Which draw would have to wait longest, without drawing and without putting a bucket in.
-    fn shortest(&self, buckets: &Pinned<'_>, draws: &[Draw<'_>], now: Moment) -> Option<(usize, Short)> {
+    fn shortest(&self, draws: &[Draw<'_>], now: Moment) -> Option<(usize, Short)> {
         let mut longest: Option<(usize, Short)> = None;
         for (index, draw) in draws.iter().enumerate() {
-            let full_at = buckets.get(draw.key).map_or(Moment::default(), |cell| cell.full_at());
+            let full_at = match draw.found.and_then(Found::bucket::<Cell>) {
+                Some(cell) => cell.full_at(),
+                None => self.full_at(draw.key),
+            };
             let short = match Rate::of(draw.quota).draw(full_at, draw.cost, now) {
                 Drawn::Made(_) => continue,
                 Drawn::Short(wait) => Short { wait: Some(wait) },
@@ -188,6 +220,11 @@ impl MemoryStore {
         longest
     }
 
+    /// When the bucket of a key is full; long since where nobody drew on it.
+    fn full_at(&self, key: &str) -> Moment {
+        self.buckets.pin().get(key).map_or(Moment::default(), |cell| cell.full_at())
+    }
+
     fn refuse(&self, draws: &[Draw<'_>], (index, short): (usize, Short), now: Moment) -> Reserve {
         self.refused.fetch_add(1, Ordering::Relaxed);
         let levels = draws.iter().map(|draw| self.level(draw.key, draw.quota, now)).collect();
@@ -197,17 +234,16 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn reserve(&self, draws: &[Draw<'_>], now: Moment) -> Reserve {
-        let buckets = self.buckets.pin();
         // Looking first keeps a request that will be refused from drawing on its other buckets even for a moment.
         if draws.len() > 1
-            && let Some(short) = self.shortest(&buckets, draws, now)
+            && let Some(short) = self.shortest(draws, now)
         {
             return self.refuse(draws, short, now);
         }
         let mut held = PerDraw::<Held>::with_capacity(draws.len());
         let mut levels = PerDraw::with_capacity(draws.len());
         for (index, draw) in draws.iter().enumerate() {
-            match self.draw(&buckets, draw, now) {
+            match self.draw_upon(draw, now) {
                 Ok((cell, level)) => {
                     held.push(Held { bucket: cell, quota: draw.quota, cost: draw.cost });
                     levels.push(level);
@@ -221,6 +257,10 @@ impl Store for MemoryStore {
             }
         }
         Reserve::Reserved(Reservation::new(held, levels))
+    }
+
+    fn draw(&self, draw: &Draw<'_>, now: Moment) -> Option<Level> {
+        self.draw_upon(draw, now).ok().map(|(_, level)| level)
     }
 }
 

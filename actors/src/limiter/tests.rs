@@ -1,7 +1,7 @@
 //! Buckets against a model, under threads, at their bound, and under an actor that panics.
 
 use portolan_exchange::Moment;
-use portolan_exchange::limits::{Draw, Level, Quota, Refund, Refused, Reservation, Reserve, Store};
+use portolan_exchange::limits::{Draw, Found, Level, Quota, Refund, Refused, Reservation, Reserve, Store};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -24,8 +24,13 @@ fn at(seconds: u64) -> Moment {
 }
 
 fn reserve(store: &MemoryStore, draws: &[(&str, Quota, u64)], now: Moment) -> Result<Reservation, Refused> {
-    let draws: Vec<_> = draws.iter().map(|(key, quota, cost)| Draw { key, quota: *quota, cost: *cost }).collect();
-    match store.reserve(&draws, now) {
+    let draws: Vec<_> =
+        draws.iter().map(|(key, quota, cost)| Draw { key, quota: *quota, cost: *cost, found: None }).collect();
+    answer(store, &draws, now)
+}
+
+fn answer(store: &MemoryStore, draws: &[Draw<'_>], now: Moment) -> Result<Reservation, Refused> {
+    match store.reserve(draws, now) {
         Reserve::Reserved(reservation) => Ok(reservation),
         Reserve::Refused(refused) => Err(refused),
         Reserve::Wait(_) => panic!("memory never waits"),
@@ -43,6 +48,15 @@ fn a_bucket_gives_its_burst_and_then_says_when_there_is_more() {
     assert_eq!(reserve(&store, &acme, at(4)).unwrap_err(), refused);
     assert!(reserve(&store, &acme, at(10)).is_ok());
     assert_eq!(store.refused_total(), 1);
+}
+
+#[test]
+fn a_draw_for_good_is_made_or_not_and_no_refusal() {
+    let store = store();
+    let draw = |cost| store.draw(&Draw { key: "acme", quota: quota(6, 3), cost, found: None }, at(0));
+    let level = |remaining, seconds| Some(Level { remaining, reset: Duration::from_secs(seconds) });
+    assert_eq!((draw(2), draw(2), draw(1), draw(4)), (level(1, 20), None, level(0, 30), None));
+    assert_eq!((store.len(), store.refused_total()), (1, 0));
 }
 
 #[test]
@@ -107,6 +121,20 @@ fn full_buckets_are_swept_and_those_in_use_stay() {
     assert_eq!(store.level("held", quota(60, 10), at(5)).reset, Duration::from_secs(25));
     assert_eq!(store.sweep(at(60)), 2);
     assert_eq!((store.len(), store.sweep(at(60))), (0, 0));
+}
+
+#[test]
+fn a_bucket_that_was_found_before_is_the_one_of_its_key_also_after_a_sweep() {
+    let store = store();
+    let (quota, found) = (quota(60, 10), Found::default());
+    let draw = |seconds| {
+        let draw = Draw { key: "acme", quota, cost: 1, found: Some(&found) };
+        answer(&store, &[draw.clone(), draw], at(seconds)).map(|reservation| reservation.levels()[1].remaining)
+    };
+    assert_eq!((draw(0), draw(0)), (Ok(8), Ok(6)));
+    assert_eq!((store.sweep(at(60)), store.len()), (1, 0));
+    assert_eq!((draw(60), store.level("acme", quota, at(60)).remaining), (Ok(8), 8));
+    assert_eq!(reserve(&store, &[("acme", quota, 1)], at(60)).unwrap().levels()[0].remaining, 7);
 }
 
 #[test]

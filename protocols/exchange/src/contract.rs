@@ -50,7 +50,7 @@ pub use values::values_keep_their_types;
 pub use watch::Watch;
 
 /// The id of every exchange made here.
-pub const ID: RequestId = RequestId(0xc0_47ac);
+pub const ID: RequestId = RequestId::new(0xc0_47ac);
 
 /// A worker whose clock stands still.
 pub fn worker() -> Rc<Worker> {

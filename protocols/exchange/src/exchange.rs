@@ -13,18 +13,31 @@ use crate::protocol::Interim;
 use crate::value::Payload;
 use crate::{Client, Fields, Identity, Moment, Operation, Request, Route, Subscription};
 
-/// A request's id: 128 bits, shown as 32 hexadecimal digits.
+/// A request's id: 128 bits, kept as the 32 hexadecimal digits that heads and logs show it in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RequestId(pub u128);
+pub struct RequestId([u8; 32]);
 
 impl RequestId {
-    /// Its 32 digits, for a head.
-    pub fn digits(self) -> [u8; 32] {
+    /// The id of this number.
+    pub const fn new(number: u128) -> Self {
         let mut digits = [0; 32];
-        for (eight, quarter) in digits.as_chunks_mut::<8>().0.iter_mut().zip([96, 64, 32, 0]) {
-            *eight = hexadecimal((self.0 >> quarter) as u32);
+        let (quarters, _) = digits.as_chunks_mut::<8>();
+        let mut at = 0;
+        while at < quarters.len() {
+            quarters[at] = hexadecimal((number >> (96 - 32 * at)) as u32);
+            at += 1;
         }
-        digits
+        Self(digits)
+    }
+
+    /// Its 32 digits, for a head.
+    pub const fn digits(self) -> [u8; 32] {
+        self.0
+    }
+
+    /// Its 32 digits, as text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("digits are ASCII")
     }
 }
 
@@ -41,7 +54,7 @@ const fn hexadecimal(quarter: u32) -> [u8; 8] {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -310,10 +323,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_digits_of_an_id_are_what_it_shows() {
-        for id in [0, u128::MAX, 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210, 0x9a << 120, 0xa9] {
-            let id = RequestId(id);
-            assert_eq!(id.digits(), id.to_string().as_bytes());
+    fn an_id_is_shown_as_hexadecimal_digits() {
+        for number in [0, u128::MAX, 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210, 0x9a << 120, 0xa9] {
+            let (id, shown) = (RequestId::new(number), format!("{number:032x}"));
+            assert_eq!((id.digits().as_slice(), id.to_string()), (shown.as_bytes(), shown.clone()));
         }
     }
 

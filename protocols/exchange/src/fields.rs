@@ -1,7 +1,14 @@
 //! Header fields: a flat list of names and values over the bytes of a head, in the order received, found without regard to case.
 
+mod names;
+mod spans;
+
 use std::fmt;
 use std::ops::Range;
+
+pub use names::{Name, Names};
+pub use spans::Spans;
+use spans::{Entry, Written};
 
 /// The fields of a head or the trailers.
 ///
@@ -12,90 +19,14 @@ use std::ops::Range;
 pub struct Fields {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
-}
-
-#[derive(Clone, Copy)]
-struct Entry {
-    name_at: u32,
-    name_len: u32,
-    value_at: u32,
-    value_len: u32,
-    // Written there as a whole line of HTTP/1: `name: value`, then CRLF.
-    is_line: bool,
-}
-
-impl Entry {
-    /// The bit of its name's length in a set of lengths.
-    const fn length_bit(self) -> u64 {
-        1 << (self.name_len % 64)
-    }
-}
-
-/// The places of a head's fields, noted while it is read: [`Fields::received`] lays them over its bytes once these are
-/// complete. Places count from the first byte of what will be given there.
-#[derive(Default)]
-pub struct Spans {
-    entries: Vec<Entry>,
-    /// Where the last field ends, its CRLF included.
-    reach: usize,
-}
-
-impl Spans {
-    /// No places; allocates nothing.
-    pub const fn new() -> Self {
-        Self { entries: Vec::new(), reach: 0 }
-    }
-
-    /// Notes a field.
-    pub fn push(&mut self, name: Range<usize>, value: Range<usize>) {
-        self.reach = self.reach.max(name.end).max(value.end);
-        self.note(name, value, false);
-    }
-
-    /// Notes a field that stands there as `name: value` with one space, followed by CRLF: written again, it is copied as
-    /// it stands, together with its neighbours ([`Fields::write_lines`]). Whoever says so of other bytes breaks that head.
-    pub fn push_line(&mut self, name: Range<usize>, value: Range<usize>) {
-        debug_assert_eq!(name.end + 2, value.start, "a line is `name: value`");
-        self.reach = self.reach.max(value.end + 2);
-        self.note(name, value, true);
-    }
-
-    /// How many fields were noted.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether no field was noted.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    fn note(&mut self, name: Range<usize>, value: Range<usize>, is_line: bool) {
-        if self.entries.capacity() == 0 {
-            // Most heads have fewer fields: one allocation for all of them.
-            self.entries = Vec::with_capacity(16);
-        }
-        // What does not fit is refused with the reach, before anybody looks.
-        self.entries.push(Entry {
-            name_at: name.start as u32,
-            name_len: name.len() as u32,
-            value_at: value.start as u32,
-            value_len: value.len() as u32,
-            is_line,
-        });
-    }
-}
-
-impl fmt::Debug for Spans {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Spans({})", self.entries.len())
-    }
+    /// What names there are, and perhaps some that were taken out again.
+    names: Names,
 }
 
 impl Fields {
     /// An empty list.
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), entries: Vec::new() }
+        Self { bytes: Vec::new(), entries: Vec::new(), names: Names::NONE }
     }
 
     /// An empty list with room for so many fields and bytes.
@@ -108,33 +39,63 @@ impl Fields {
     /// A list over a copy of a received head whose fields were noted while it was read. Places outside of the bytes are a defect
     /// of the caller and panic.
     pub fn received(head: &[u8], spans: Spans) -> Self {
-        assert!(spans.reach <= head.len(), "a field's span lies within the received head");
-        narrow(spans.reach);
-        debug_assert!(
-            spans
-                .entries
-                .iter()
-                .all(|entry| !entry.is_line || is_line(head, entry.name_at as usize + entry.name_len as usize, *entry))
-        );
+        let (entries, names) = spans.over(head);
         // With room for what a gateway adds: moving it all to a larger place would cost more.
         const ADDED: usize = 384;
         let mut bytes = Vec::with_capacity(head.len() + ADDED);
         bytes.extend_from_slice(head);
-        Self { bytes, entries: spans.entries }
+        Self { bytes, entries, names }
     }
 
     /// Makes room for so many more fields and bytes of names and values, so that adding them allocates at most once.
     pub fn reserve(&mut self, fields: usize, bytes: usize) {
-        // Each is kept as a line.
-        const AROUND: usize = b": \r\n".len();
-        self.entries.reserve(fields);
-        self.bytes.reserve(bytes + AROUND * fields);
+        make_room(&mut self.entries, fields);
+        make_room(&mut self.bytes, bytes + (BETWEEN.len() + LINE_END.len()) * fields);
     }
 
     /// Adds a field that is already known to be well-formed, behind those of the same name.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        let entry = self.keep(name, value);
-        self.entries.push(entry);
+        self.push_named(Name::of(name), name, value);
+    }
+
+    /// As [`Fields::push`], of a name that is known beforehand: `start` is how the line begins, `name: `, and `known` what the name
+    /// says.
+    pub fn push_line<const START: usize>(&mut self, known: Name, start: &[u8; START], value: &[u8]) {
+        debug_assert!(
+            start.strip_suffix(b": ").is_some_and(|name| Name::of(name) == known),
+            "a line begins with its name"
+        );
+        let at = self.room(START + value.len() + LINE_END.len());
+        self.bytes.extend_from_slice(start);
+        self.close_line(known, at, START - BETWEEN.len(), value);
+    }
+
+    /// Adds fields that `write` appends as lines, `name: value` and CRLF each: it returns the places of their names and values
+    /// among all the bytes it is given. For several fields that are known to be well-formed, whose names say nothing
+    /// ([`Name::Other`]), and most of whose text is ready.
+    pub fn push_lines<const N: usize>(
+        &mut self,
+        room: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> [(Range<usize>, Range<usize>); N],
+    ) {
+        make_room(&mut self.entries, N);
+        make_room(&mut self.bytes, room);
+        let places = write(&mut self.bytes);
+        narrow(self.bytes.len());
+        self.names.insert(Name::Other);
+        self.entries.extend(places.into_iter().map(|(name, value)| {
+            let entry = Entry {
+                name_at: name.start as u32,
+                name_len: name.len() as u32,
+                value_at: value.start as u32,
+                value_len: value.len() as u32,
+                known: Name::Other,
+                written: Written::AsLine,
+            };
+            debug_assert!(self.bytes[entry.line()].ends_with(LINE_END), "a line ends with CRLF");
+            debug_assert_eq!(Name::of(&self.bytes[name]), Name::Other, "the name says nothing");
+            entry
+        }));
     }
 
     /// Adds a field behind those of the same name.
@@ -153,10 +114,11 @@ impl Fields {
     /// When the name is no token or the value holds a control character (RFC 9110, section 5.1 and 5.5).
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), InvalidField> {
         check(name.as_bytes(), value.as_ref())?;
-        let entry = self.keep(name.as_bytes(), value.as_ref());
         match self.position(name.as_bytes()) {
             Some(at) => {
-                self.entries[at] = entry;
+                // The last one, which it is, takes the place of the one that is taken out.
+                self.push(name.as_bytes(), value.as_ref());
+                self.entries.swap_remove(at);
                 let mut index = 0;
                 let mut rest = std::mem::take(&mut self.entries);
                 rest.retain(|entry| {
@@ -166,15 +128,18 @@ impl Fields {
                 });
                 self.entries = rest;
             }
-            None => self.entries.push(entry),
+            None => self.push(name.as_bytes(), value.as_ref()),
         }
         Ok(())
     }
 
     /// Puts one field that is already known to be well-formed behind the others and in the place of all of this name.
     pub fn replace(&mut self, name: &str, value: &[u8]) {
-        self.remove(name);
-        self.push(name.as_bytes(), value);
+        let known = Name::of(name.as_bytes());
+        if self.names.has(known) {
+            self.remove(name);
+        }
+        self.push_named(known, name.as_bytes(), value);
     }
 
     /// Removes all fields of this name; how many there were.
@@ -188,6 +153,14 @@ impl Fields {
             removed += 1;
         }
         removed
+    }
+
+    /// Removes all fields whose names say one of these.
+    pub fn remove_all(&mut self, names: Names) {
+        if self.may_hold(names) {
+            self.entries.retain(|entry| !names.has(entry.known));
+            self.names = self.names.without(names);
+        }
     }
 
     /// Keeps the fields for which `keep` holds; how many went.
@@ -220,6 +193,13 @@ impl Fields {
         self.position(name.as_bytes()).is_some()
     }
 
+    /// Whether there may be a field whose name says one of these. There is none where this says no; where it says yes, all of them
+    /// may have been taken out.
+    #[inline]
+    pub const fn may_hold(&self, names: Names) -> bool {
+        self.names.has_any(names)
+    }
+
     /// Whether a comma-separated list field holds this token (RFC 9110, section 5.6.1), without regard to case.
     pub fn lists(&self, name: &str, token: &str) -> bool {
         self.get_all(name)
@@ -250,6 +230,7 @@ impl Fields {
         narrow(self.bytes.len());
         let moved = |entry: &Entry| Entry { name_at: entry.name_at + by, value_at: entry.value_at + by, ..*entry };
         self.entries.extend(other.entries.iter().map(moved));
+        self.names = self.names.and(other.names);
     }
 
     /// Puts the fields of another list in the place of all of their names.
@@ -265,17 +246,16 @@ impl Fields {
         self.append(other);
     }
 
-    /// Writes the fields whose names `keep` takes as lines of HTTP/1, each ended by CRLF. Neighbours that stand here as such lines
-    /// are copied as one piece.
-    pub fn write_lines(&self, out: &mut Vec<u8>, mut keep: impl FnMut(&[u8]) -> bool) {
+    /// Writes the fields as lines of HTTP/1, each ended by CRLF, but those whose names say one of these. Neighbours that stand here
+    /// as such lines are copied as one piece.
+    pub fn write_lines(&self, out: &mut Vec<u8>, without: Names) {
         let mut run = 0..0;
         for entry in &self.entries {
-            let name = self.name(*entry);
-            if !keep(name) {
+            if without.has(entry.known) {
                 continue;
             }
-            if entry.is_line {
-                let line = entry.name_at as usize..entry.value_at as usize + entry.value_len as usize + 2;
+            if entry.written == Written::AsLine {
+                let line = entry.line();
                 if line.start == run.end {
                     run.end = line.end;
                 } else {
@@ -286,15 +266,19 @@ impl Fields {
             }
             out.extend_from_slice(&self.bytes[run]);
             run = 0..0;
-            out.extend_from_slice(name);
-            out.extend_from_slice(b": ");
+            out.extend_from_slice(self.name(*entry));
+            out.extend_from_slice(BETWEEN);
             out.extend_from_slice(self.value(*entry));
-            out.extend_from_slice(b"\r\n");
+            out.extend_from_slice(LINE_END);
         }
         out.extend_from_slice(&self.bytes[run]);
     }
 
     fn position(&self, name: &[u8]) -> Option<usize> {
+        let known = Name::known(name);
+        if known != Name::Other && !self.names.has(known) {
+            return None;
+        }
         self.position_from(0, name)
     }
 
@@ -302,47 +286,64 @@ impl Fields {
         self.entries[from..].iter().position(|entry| self.is_named(*entry, name)).map(|at| from + at)
     }
 
-    #[inline]
+    // So little that it is inlined wherever fields are looked through. What the names say is not compared: most differ in their
+    // length already.
+    #[inline(always)]
     fn is_named(&self, entry: Entry, name: &[u8]) -> bool {
-        entry.name_len as usize == name.len() && self.name(entry).eq_ignore_ascii_case(name)
+        entry.name_len as usize == name.len() && self.is_same(entry, name)
     }
 
-    fn keep(&mut self, name: &[u8], value: &[u8]) -> Entry {
-        const BETWEEN: &[u8] = b": ";
-        const BEHIND: &[u8] = b"\r\n";
-        let name_at = self.bytes.len();
-        let room = name.len() + value.len() + BETWEEN.len() + BEHIND.len();
-        if self.bytes.capacity() == 0 {
-            // Room for what is usually added: growing step by step costs more than all of the fields.
-            self.bytes = Vec::with_capacity(room.max(256));
-        } else {
-            self.bytes.reserve(room);
-        }
+    #[inline(never)]
+    fn is_same(&self, entry: Entry, name: &[u8]) -> bool {
+        // Many names come in small letters, as they are asked for, and are compared at once; others byte by byte.
+        let own = self.name(entry);
+        own == name || own.eq_ignore_ascii_case(name)
+    }
+
+    fn push_named(&mut self, known: Name, name: &[u8], value: &[u8]) {
+        let at = self.room(name.len() + BETWEEN.len() + value.len() + LINE_END.len());
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(BETWEEN);
+        self.close_line(known, at, name.len(), value);
+    }
+
+    /// Makes room for a line of so many bytes; gives its place.
+    #[inline]
+    fn room(&mut self, line: usize) -> usize {
+        let at = self.bytes.len();
+        if self.bytes.capacity() - at < line {
+            // Where nothing is yet, room for what is usually added: growing step by step costs more than all of the fields.
+            self.bytes.reserve(if at == 0 { line.max(256) } else { line });
+        }
+        at
+    }
+
+    /// Ends the line that begins at `at`, and of which all is written that stands before the value.
+    #[inline]
+    fn close_line(&mut self, known: Name, at: usize, name: usize, value: &[u8]) {
         let value_at = self.bytes.len();
         self.bytes.extend_from_slice(value);
-        self.bytes.extend_from_slice(BEHIND);
+        self.bytes.extend_from_slice(LINE_END);
         narrow(self.bytes.len());
-        Entry {
-            name_at: name_at as u32,
-            name_len: name.len() as u32,
+        self.names.insert(known);
+        self.entries.push(Entry {
+            name_at: at as u32,
+            name_len: name as u32,
             value_at: value_at as u32,
             value_len: value.len() as u32,
-            is_line: true,
-        }
+            known,
+            written: Written::AsLine,
+        });
     }
 
     #[inline]
     fn name(&self, entry: Entry) -> &[u8] {
-        let at = entry.name_at as usize;
-        &self.bytes[at..at + entry.name_len as usize]
+        &self.bytes[entry.name()]
     }
 
     #[inline]
     fn value(&self, entry: Entry) -> &[u8] {
-        let at = entry.value_at as usize;
-        &self.bytes[at..at + entry.value_len as usize]
+        &self.bytes[entry.value()]
     }
 }
 
@@ -386,12 +387,21 @@ fn check(name: &[u8], value: &[u8]) -> Result<(), InvalidField> {
     Ok(())
 }
 
-fn is_line(received: &[u8], name_end: usize, entry: Entry) -> bool {
-    let value_end = entry.value_at as usize + entry.value_len as usize;
-    received.get(name_end..name_end + 2) == Some(b": ") && received.get(value_end..value_end + 2) == Some(b"\r\n")
+/// What stands between name and value, and what behind, where a field is kept as a line of HTTP/1.
+const BETWEEN: &[u8] = b": ";
+const LINE_END: &[u8] = b"\r\n";
+
+/// Makes room for so many more. Growing a list that has none yet costs more than a new one.
+fn make_room<T>(list: &mut Vec<T>, more: usize) {
+    if list.capacity() == 0 {
+        *list = Vec::with_capacity(more);
+    } else {
+        list.reserve(more);
+    }
 }
 
 // Heads are bounded far below 4 GiB by the listener.
+#[inline]
 fn narrow(position: usize) -> u32 {
     u32::try_from(position).expect("a head is smaller than 4 GiB")
 }
@@ -442,7 +452,7 @@ mod tests {
         let (mut spans, mut at) = (Spans::new(), 0);
         for line in head.split_inclusive('\n') {
             let colon = line.find(": ").unwrap();
-            spans.push(at..at + colon, at + colon + 2..at + line.trim_end().len());
+            spans.push(Name::of(&line.as_bytes()[..colon]), at..at + colon, at + colon + 2..at + line.trim_end().len());
             at += line.len();
         }
         Fields::received(head.as_bytes(), spans)
@@ -459,10 +469,11 @@ mod tests {
         for line in head.split_inclusive("\r\n") {
             let colon = at + line.find(':').unwrap();
             let end = at + line.trim_end().len();
+            let name = Name::of(&head.as_bytes()[at..colon]);
             if line.contains(": ") {
-                spans.push_line(at..colon, colon + 2..end);
+                spans.push_line(name, at..end, colon);
             } else {
-                spans.push(at..colon, colon + 1..end);
+                spans.push(name, at..colon, colon + 1..end);
             }
             at += line.len();
         }
@@ -471,27 +482,32 @@ mod tests {
 
     #[test]
     fn lines_leave_as_they_came_with_what_was_laid_over_them_in_its_place() {
-        let mut fields = lines_of("A: 1\r\nB: 2\r\nC:3\r\nD: 4\r\nE: 5\r\n");
-        let written = |fields: &Fields, without: &[u8]| {
+        let mut fields = lines_of("A: 1\r\nB: 2\r\nVia:3\r\nTE: 4\r\nE: 5\r\n");
+        let written = |fields: &Fields, without: &[Name]| {
             let mut out = b"-".to_vec();
-            fields.write_lines(&mut out, |name| name != without);
+            fields.write_lines(&mut out, Names::of(without));
             String::from_utf8(out).unwrap()
         };
-        assert_eq!(written(&fields, b""), "-A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\n");
-        assert_eq!(written(&fields, b"D"), "-A: 1\r\nB: 2\r\nC: 3\r\nE: 5\r\n");
+        assert_eq!(written(&fields, &[]), "-A: 1\r\nB: 2\r\nVia: 3\r\nTE: 4\r\nE: 5\r\n");
+        assert_eq!(written(&fields, &[Name::Te]), "-A: 1\r\nB: 2\r\nVia: 3\r\nE: 5\r\n");
         fields.set("b", "9").unwrap();
         fields.remove("a");
         fields.add("F", "").unwrap();
-        assert_eq!(written(&fields, b"C"), "-b: 9\r\nD: 4\r\nE: 5\r\nF: \r\n");
-        assert_eq!(written(&Fields::new(), b""), "-");
+        assert_eq!(written(&fields, &[Name::Via]), "-b: 9\r\nTE: 4\r\nE: 5\r\nF: \r\n");
+        assert_eq!(written(&Fields::new(), &[]), "-");
     }
 
     #[test]
-    #[should_panic(expected = "within the received head")]
-    fn a_span_outside_of_the_head_is_a_defect() {
-        let mut spans = Spans::new();
-        spans.push(0..1, 3..9);
-        let _ = Fields::received(b"a: 1", spans);
+    fn fields_are_found_and_removed_by_what_their_names_say() {
+        let mut fields = received("Host: a\nX-Forwarded-For: b\nAccept: c\nx_y: d\n");
+        fields.add("x-forwarded-host", "e").unwrap();
+        assert!(fields.may_hold(Names::of(&[Name::Via, Name::Host])));
+        assert!(!fields.may_hold(Names::of(&[Name::Via, Name::Te])));
+        assert_eq!(fields.get("X-FORWARDED-HOST"), Some(&b"e"[..]));
+        fields.remove_all(Names::of(&[Name::XForwarded, Name::Underscored, Name::Via]));
+        assert_eq!(lines(&fields), ["Host=a", "Accept=c"]);
+        fields.append(&received("via: f\n"));
+        assert!(fields.contains("via") && !fields.contains("x_y"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod route;
 pub mod sessions;
 pub mod upgrade;
 pub mod value;
+pub mod words;
 pub mod worker;
 
 pub use body::{Body, BodyError, BodyStream, Frame, Size};

@@ -1,7 +1,9 @@
 //! Limits are one call: reserve all buckets or none, settle the real cost later.
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -28,12 +30,45 @@ pub struct Draw<'a> {
     pub quota: Quota,
     /// How many units.
     pub cost: u64,
+    /// Where the store found it last, if somebody keeps that.
+    pub found: Option<&'a Found>,
+}
+
+/// Where a store found a bucket: kept beside the bucket's key by whoever draws on it often, so that it is not searched for each
+/// time. Good for the store that noted it, and for that key. Keeps no bucket alive.
+#[derive(Default)]
+pub struct Found(RefCell<Option<Weak<dyn Any + Send + Sync>>>);
+
+impl Found {
+    /// The bucket noted last, while somebody else keeps it.
+    pub fn bucket<B: Any + Send + Sync>(&self) -> Option<Arc<B>> {
+        self.0.borrow().as_ref()?.upgrade()?.downcast().ok()
+    }
+
+    /// Notes a bucket.
+    pub fn note<B: Any + Send + Sync>(&self, bucket: &Arc<B>) {
+        let weak = Arc::downgrade(bucket);
+        *self.0.borrow_mut() = Some(weak);
+    }
+}
+
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Found")
+    }
 }
 
 /// What stands behind limits: memory, or a store shared by several gateways.
 pub trait Store: Send + Sync {
     /// Draws on all buckets or on none. Never waits.
     fn reserve(&self, draws: &[Draw<'_>], now: Moment) -> Reserve;
+
+    /// Draws on one bucket for good, and says how it stands then; `None` where nothing was drawn, of which
+    /// [`reserve`](Store::reserve) tells more. For the many who are held to one limit and whose draw is made.
+    fn draw(&self, draw: &Draw<'_>, now: Moment) -> Option<Level> {
+        let _ = (draw, now);
+        None
+    }
 }
 
 /// What a store answers.

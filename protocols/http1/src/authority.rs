@@ -35,9 +35,8 @@ pub fn is_authority(text: &[u8]) -> bool {
 
 fn is_port(digits: &[u8]) -> bool {
     // Five digits cannot overflow.
-    matches!(digits.len(), 1..=5)
-        && digits.iter().all(u8::is_ascii_digit)
-        && digits.iter().fold(0, |number: u32, digit| number * 10 + u32::from(digit - b'0')) <= 65_535
+    let read = |number: u32, digit: &u8| digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0'));
+    matches!(digits.len(), 1..=5) && digits.iter().try_fold(0, read).is_some_and(|number| number <= 65_535)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use portolan_exchange::fields::Names;
 use portolan_exchange::{Fields, Size};
 
 use crate::section::{Section, trailer_bounds};
@@ -268,7 +269,7 @@ fn next_place(place: Place, byte: u8) -> Result<Place, Refusal> {
 }
 
 fn read_trailers(section: &mut Section, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Refusal> {
-    section.read(bytes, &trailer_bounds(limits), limits.fields, |field| {
+    section.read(bytes, &trailer_bounds(limits), limits.fields, Names::ALL, |field| {
         if is_allowed_in_trailers(field.name()) { Ok(()) } else { Err(Refusal::ForbiddenTrailer) }
     })
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use portolan_exchange::Version;
-use portolan_exchange::fields::is_token;
+use portolan_exchange::fields::{Name, Names, is_token};
 
 use crate::authority::is_authority;
 use crate::section::FieldLine;
@@ -41,22 +41,31 @@ struct Connection {
 }
 
 impl Facts {
-    /// Takes note of a field. Most fields are none of ours, which the length of their names tells.
-    pub(crate) fn note(&mut self, sender: Sender, version: Version, field: &FieldLine<'_>) -> Result<(), Refusal> {
-        let name = field.name();
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-        match name.len() {
-            4 if sender == Sender::Client && is(b"host") => self.host(field),
-            6 if sender == Sender::Client && is(b"expect") => self.expect(version, field.value()),
-            7 if is(b"upgrade") => {
+    /// The fields that tell some; most heads are made of others.
+    pub(crate) const OF: Names = Names::of(&[
+        Name::Connection,
+        Name::ContentLength,
+        Name::Expect,
+        Name::Host,
+        Name::TransferEncoding,
+        Name::Underscored,
+        Name::Upgrade,
+    ]);
+
+    /// Takes note of a field.
+    pub(crate) fn note(&mut self, sender: Sender, version: Version, field: FieldLine<'_>) -> Result<(), Refusal> {
+        debug_assert!(Self::OF.has(field.known), "what tells nothing is not shown");
+        match field.known {
+            Name::Host if sender == Sender::Client => self.host(&field),
+            Name::Expect if sender == Sender::Client => self.expect(version, field.value()),
+            Name::Upgrade => {
                 self.upgrade = true;
                 Ok(())
             }
-            10 if is(b"connection") => self.connection(field.value()),
-            14 if is(b"content-length") => self.length(field),
-            14 if is(b"content_length") => Err(Refusal::DisguisedFraming),
-            17 if is(b"transfer-encoding") => self.coding(version, field),
-            17 if is(b"transfer_encoding") => Err(Refusal::DisguisedFraming),
+            Name::Connection => self.connection(field.value()),
+            Name::ContentLength => self.length(&field),
+            Name::TransferEncoding => self.coding(version, &field),
+            Name::Underscored if is_disguised(field.name()) => Err(Refusal::DisguisedFraming),
             _ => Ok(()),
         }
     }
@@ -139,14 +148,16 @@ impl Facts {
             return Err(Refusal::LengthAndCoding);
         }
         scan::looked(value.len());
-        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) || field.has_tab_beside() {
-            return Err(Refusal::MalformedLength);
+        // What is too large for a number stays at its largest, which is too large as well.
+        let read = |number: u64, digit: &u8| {
+            digit.is_ascii_digit().then(|| number.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
+        };
+        let is_plain = !value.is_empty() && !field.has_tab_beside();
+        let number = value.iter().try_fold(0, read).filter(|_| is_plain).ok_or(Refusal::MalformedLength)?;
+        if i64::try_from(number).is_err() {
+            return Err(Refusal::LengthTooLarge);
         }
-        let number = value
-            .iter()
-            .try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
-            .filter(|number| i64::try_from(*number).is_ok());
-        self.length = Some(number.ok_or(Refusal::LengthTooLarge)?);
+        self.length = Some(number);
         Ok(())
     }
 
@@ -170,6 +181,12 @@ impl Facts {
         self.chunked = true;
         Ok(())
     }
+}
+
+/// Whether a field that frames nothing is taken for one that does by who takes `_` for `-`.
+#[cold]
+fn is_disguised(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"content_length") || name.eq_ignore_ascii_case(b"transfer_encoding")
 }
 
 /// Why a `Transfer-Encoding` that is not `chunked` alone is refused.

@@ -26,7 +26,7 @@ mod section;
 mod work;
 mod write;
 
-use portolan_exchange::fields::is_token;
+use portolan_exchange::fields::{Name, Names, is_token};
 
 pub use authority::is_authority;
 pub use decoder::{Decoder, EXTENSIONS, Piece, is_allowed_in_trailers};
@@ -114,17 +114,7 @@ pub enum Persistence {
 /// Whether a field speaks of one connection alone and is never passed on (RFC 9110, section 7.6.1). Those that
 /// `Connection` names besides are for the caller to take out.
 pub fn is_hop_by_hop(name: &[u8]) -> bool {
-    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-    match name.len() {
-        2 => is(b"te"),
-        7 => is(b"upgrade") || is(b"trailer"),
-        10 => is(b"connection") || is(b"keep-alive"),
-        16 => is(b"proxy-connection"),
-        17 => is(b"transfer-encoding"),
-        18 => is(b"proxy-authenticate"),
-        19 => is(b"proxy-authorization"),
-        _ => false,
-    }
+    Names::OF_ONE_HOP.has(Name::of(name))
 }
 
 /// The elements of a comma-separated list without the space around them; empty ones are left out (RFC 9110, section

@@ -178,6 +178,8 @@ impl Side {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portolan_exchange::fields::Names;
+
     use crate::Persistence;
 
     fn requests(bytes: &str) -> Vec<Event> {
@@ -196,7 +198,7 @@ mod tests {
     fn told(event: &Event) -> String {
         let lines = |fields: &Fields| {
             let mut out = Vec::new();
-            fields.write_lines(&mut out, |_| true);
+            fields.write_lines(&mut out, Names::NONE);
             String::from_utf8_lossy(&out).trim_end().replace("\r\n", "|")
         };
         let text = |data: &Bytes| String::from_utf8_lossy(data).into_owned();

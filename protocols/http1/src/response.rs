@@ -91,18 +91,47 @@ impl ResponseReader {
         asked: Asked,
     ) -> Result<Option<(ResponseHead, usize)>, Refusal> {
         if self.stage != Stage::Fields {
-            let Some(start) = self.status_line(bytes, limits, asked)? else { return Ok(None) };
+            let start = match self.plain_line(bytes, limits) {
+                Some(start) => start,
+                None => match self.status_line(bytes, limits, asked)? {
+                    Some(start) => start,
+                    None => return Ok(None),
+                },
+            };
             self.section = Section::new(start);
             self.stage = Stage::Fields;
         }
         let (facts, version) = (&mut self.facts, self.version);
         let bounds = field_bounds(limits);
-        let read =
-            self.section.read(bytes, &bounds, limits.fields, |field| facts.note(Sender::Server, version, field))?;
+        let read = self
+            .section
+            .read(bytes, &bounds, limits.fields, Facts::OF, |field| facts.note(Sender::Server, version, field))?;
         match read {
             Some(end) => self.head(bytes, end, asked).map(|head| Some((head, end))),
             None => Ok(None),
         }
+    }
+
+    /// Reads the first line where it is one of nearly all: in HTTP/1.1, with a status from 200 on and a phrase, here whole. Gives the
+    /// place behind it; every other line is read step by step.
+    #[inline]
+    fn plain_line(&mut self, bytes: &[u8], limits: &Limits) -> Option<usize> {
+        if self.stage != Stage::Version {
+            return None;
+        }
+        let (line, _) = bytes.split_first_chunk::<{ STATUS_END + 1 }>()?;
+        let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1', b' ', class @ b'2'..=b'5', tens, ones, b' '] = *line
+        else {
+            return None;
+        };
+        let end = scan::visible(bytes, STATUS_END + 1);
+        let is_one = tens.is_ascii_digit() && ones.is_ascii_digit() && bytes.get(end..)?.first_chunk() == Some(b"\r\n");
+        if !is_one || end > limits.line || end + 2 > limits.head {
+            return None;
+        }
+        let digit = |digit: u8| u16::from(digit - b'0');
+        self.status = 100 * digit(class) + 10 * digit(tens) + digit(ones);
+        Some(end + 2)
     }
 
     /// Reads the first line; gives the place behind it.

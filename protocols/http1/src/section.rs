@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use portolan_exchange::fields::Spans;
+use portolan_exchange::fields::{Name, Names, Spans};
 use portolan_exchange::{Fields, Version};
 
 use crate::{Limits, Refusal, scan};
@@ -18,6 +18,12 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
+    /// Whether a line of this length that begins at `start` is within them.
+    #[inline]
+    fn hold(&self, start: usize, line: usize) -> bool {
+        line <= self.line && start + line + 2 <= self.whole
+    }
+
     /// What may be looked at of the line that begins at `start`.
     pub(crate) fn window<'a>(&self, bytes: &'a [u8], start: usize) -> Window<'a> {
         let line_end = start.saturating_add(self.line).saturating_add(2);
@@ -172,24 +178,20 @@ impl Section {
         }
     }
 
-    /// Reads on. `take` is shown each field. Gives the place behind the empty line; then [`Section::fields`] has the fields.
+    /// Reads on. `take` is shown each field whose name says one of `shown`. Gives the place behind the empty line; then [`Section::fields`] has the fields.
     pub(crate) fn read(
         &mut self,
         bytes: &[u8],
         bounds: &Bounds,
         most: usize,
-        mut take: impl FnMut(&FieldLine<'_>) -> Result<(), Refusal>,
+        shown: Names,
+        mut take: impl FnMut(FieldLine<'_>) -> Result<(), Refusal>,
     ) -> Result<Option<usize>, Refusal> {
         loop {
-            let window = bounds.window(bytes, self.line);
-            if self.stage == Stage::LineStart
-                && self.spans.len() < most
-                && let Some(field) = whole_line(&window.bytes[self.line..], self.line)
-            {
-                take(&field)?;
-                self.keep(&field);
-                continue;
+            if self.stage == Stage::LineStart {
+                self.read_plain(bytes, bounds, most, shown, &mut take)?;
             }
+            let window = bounds.window(bytes, self.line);
             if self.stage == Stage::LineStart {
                 match window.bytes.get(self.at) {
                     None => return window.more(),
@@ -234,10 +236,44 @@ impl Section {
                 return Ok(None);
             }
             let line = &bytes[self.line..self.at];
-            let field = FieldLine::of(line, self.line, self.name_end - self.line, self.value_start - self.line);
-            take(&field)?;
+            let colon = self.name_end - self.line;
+            let known = Name::of(&line[..colon]);
+            let field = FieldLine::of(line, self.line, colon, self.value_start - self.line, known);
+            if shown.has(known) {
+                take(field.clone())?;
+            }
             self.keep(&field);
         }
+    }
+
+    /// Reads lines as long as they are here whole and plainly written, and nothing is wrong with them: so it is with nearly all. Every
+    /// other line is looked at once more, step by step.
+    #[inline]
+    fn read_plain(
+        &mut self,
+        bytes: &[u8],
+        bounds: &Bounds,
+        most: usize,
+        shown: Names,
+        take: &mut impl FnMut(FieldLine<'_>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let mut start = self.line;
+        while self.spans.len() < most
+            && let Some(rest @ [first, ..]) = bytes.get(start..)
+            && *first != b'\r'
+            && let Some(field) = FieldLine::plain(rest, start)
+            && bounds.hold(start, field.line.len())
+        {
+            let (line, end) = (start - self.start, start + field.line.len());
+            self.spans.push_line(field.known, line..end - self.start, line + field.colon);
+            if shown.has(field.known) {
+                take(field)?;
+            }
+            start = end + 2;
+        }
+        self.line = start;
+        self.at = start;
+        Ok(())
     }
 
     /// The fields that were read, over a copy of their bytes, when `end` is what [`Section::read`] gave.
@@ -248,12 +284,11 @@ impl Section {
     /// Notes a field, and goes on behind it.
     fn keep(&mut self, field: &FieldLine<'_>) {
         let start = field.start - self.start;
-        let name = start..start + field.colon;
-        let value = start + field.value.start..start + field.value.end;
+        let (colon, end) = (start + field.colon, start + field.value.end);
         if field.is_plain() {
-            self.spans.push_line(name, value)
+            self.spans.push_line(field.known, start..end, colon)
         } else {
-            self.spans.push(name, value)
+            self.spans.push(field.known, start..colon, start + field.value.start..end)
         }
         self.line = field.start + field.line.len() + 2;
         self.at = self.line;
@@ -262,6 +297,7 @@ impl Section {
 }
 
 /// A field as it was written.
+#[derive(Clone)]
 pub(crate) struct FieldLine<'a> {
     /// Without its CRLF.
     line: &'a [u8],
@@ -271,16 +307,35 @@ pub(crate) struct FieldLine<'a> {
     colon: usize,
     /// Where the value stands in the line, without the space around it.
     value: Range<usize>,
+    /// What its name says.
+    pub(crate) known: Name,
 }
 
 impl<'a> FieldLine<'a> {
-    fn of(line: &'a [u8], start: usize, colon: usize, value_start: usize) -> Self {
+    /// The field at the beginning of these bytes, which begin at `start`, where all of its line is there, written as `name: value` with
+    /// one space and with visible characters of ASCII alone.
+    #[inline(always)]
+    fn plain(bytes: &'a [u8], start: usize) -> Option<Self> {
+        let (colon, known) = scan::plain_name(bytes)?;
+        let value = colon + 2;
+        if bytes.get(colon + 1) != Some(&b' ') || matches!(bytes.get(value), Some(b' ')) {
+            return None;
+        }
+        let end = scan::visible(bytes, value);
+        if bytes.get(end..)?.first_chunk() != Some(b"\r\n") || bytes[end - 1] == b' ' && end > value {
+            return None;
+        }
+        scan::looked(end + 2);
+        Some(Self { line: &bytes[..end], start, colon, value: value..end, known })
+    }
+
+    fn of(line: &'a [u8], start: usize, colon: usize, value_start: usize, known: Name) -> Self {
         let mut end = line.len();
         while end > value_start && matches!(line[end - 1], b' ' | b'\t') {
             end -= 1;
         }
         scan::looked(line.len() - end + 1);
-        Self { line, start, colon, value: value_start..end }
+        Self { line, start, colon, value: value_start..end, known }
     }
 
     pub(crate) fn name(&self) -> &'a [u8] {
@@ -298,31 +353,19 @@ impl<'a> FieldLine<'a> {
 
     /// Whether a tab is part of the space around the value.
     pub(crate) fn has_tab_beside(&self) -> bool {
+        if self.is_plain() {
+            return false;
+        }
         let (before, behind) = (&self.line[self.colon + 1..self.value.start], &self.line[self.value.end..]);
         scan::looked(before.len() + behind.len());
         before.contains(&b'\t') || behind.contains(&b'\t')
     }
 
     /// Whether it is written as `name: value` with one space and no more.
+    #[inline]
     fn is_plain(&self) -> bool {
         self.value.start == self.colon + 2 && self.line[self.colon + 1] == b' ' && self.value.end == self.line.len()
     }
-}
-
-/// The field at the beginning of these bytes, which begin at `start`, where all of its line is there and nothing is wrong
-/// with it: the way of most lines, without a step back. Every other line is looked at once more, step by step.
-#[inline]
-fn whole_line(bytes: &[u8], start: usize) -> Option<FieldLine<'_>> {
-    let colon = scan::token(bytes, 0);
-    if colon == 0 || bytes.get(colon) != Some(&b':') {
-        return None;
-    }
-    let value_start = scan::space(bytes, colon + 1);
-    let end = scan::text(bytes, value_start);
-    if bytes.get(end..)?.first_chunk() != Some(b"\r\n") {
-        return None;
-    }
-    Some(FieldLine::of(&bytes[..end], start, colon, value_start))
 }
 
 #[cold]

@@ -1,6 +1,7 @@
 //! Writes messages into a caller's buffer. Nothing is checked here: targets and fields of the core types hold nothing that
 //! could break a head.
 
+use portolan_exchange::fields::{Name, Names};
 use portolan_exchange::{Fields, Method, Target};
 
 use crate::Framing;
@@ -13,6 +14,10 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 const LINE_END: &[u8] = b"\r\n";
 
+const CODING: Names = Names::of(&[Name::TransferEncoding]);
+const FRAMING: Names = Names::of(&[Name::ContentLength, Name::TransferEncoding]);
+const CONNECTION: Names = Names::of(&[Name::Connection]);
+
 /// Writes the head of a request: all fields but `Content-Length` and `Transfer-Encoding`, then what the framing says.
 ///
 /// [`Framing::Length`] of nothing is said too: some servers want to hear of it before they take a POST.
@@ -21,7 +26,7 @@ pub fn write_request(out: &mut Vec<u8>, method: &Method, target: &Target, fields
     out.push(b' ');
     out.extend_from_slice(target.as_str().as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    fields.write_lines(out, |name| !is_framing(name));
+    fields.write_lines(out, FRAMING);
     write_framing(out, framing);
     out.extend_from_slice(LINE_END);
 }
@@ -36,7 +41,7 @@ pub fn write_response(
     connection: Option<&'static str>,
 ) {
     write_status_line(out, status);
-    fields.write_lines(out, |name| !(is_framing(name) || (connection.is_some() && is_connection(name))));
+    fields.write_lines(out, if connection.is_some() { FRAMING.and(CONNECTION) } else { FRAMING });
     write_connection(out, connection);
     write_framing(out, framing);
     out.extend_from_slice(LINE_END);
@@ -51,7 +56,7 @@ pub fn write_response_without_content(
     connection: Option<&'static str>,
 ) {
     write_status_line(out, status);
-    fields.write_lines(out, |name| !(is_coding(name) || (connection.is_some() && is_connection(name))));
+    fields.write_lines(out, if connection.is_some() { CODING.and(CONNECTION) } else { CODING });
     write_connection(out, connection);
     out.extend_from_slice(LINE_END);
 }
@@ -75,7 +80,7 @@ pub fn write_chunk_head(out: &mut Vec<u8>, length: usize) {
 pub fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&Fields>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {
-        trailers.write_lines(out, |name| !is_framing(name));
+        trailers.write_lines(out, FRAMING);
     }
     out.extend_from_slice(LINE_END);
 }
@@ -123,27 +128,6 @@ fn write_decimal(out: &mut Vec<u8>, number: u64) {
         }
     }
     out.extend_from_slice(&digits[at..]);
-}
-
-#[inline]
-fn is_framing(name: &[u8]) -> bool {
-    is(name, b"content-length") || is_coding(name)
-}
-
-#[inline]
-fn is_coding(name: &[u8]) -> bool {
-    is(name, b"transfer-encoding")
-}
-
-#[inline]
-fn is_connection(name: &[u8]) -> bool {
-    is(name, b"connection")
-}
-
-/// Whether a name is this one, which its length and first letter tell of most.
-#[inline]
-fn is(name: &[u8], known: &[u8]) -> bool {
-    name.len() == known.len() && name[0] | 0x20 == known[0] && name.eq_ignore_ascii_case(known)
 }
 
 /// The phrase that the registry of statuses gives, empty for those it does not know. It means nothing (RFC 9112, section

@@ -130,7 +130,7 @@ impl House {
         if request.fields.contains("upgrade") {
             request.upgrade = Some(Box::new(Wish));
         }
-        let mut exchange = Exchange::new(RequestId(0xab), self.route.clone(), request, self.worker.clock.now());
+        let mut exchange = Exchange::new(RequestId::new(0xab), self.route.clone(), request, self.worker.clock.now());
         let (consumer, credential) = ("acme".into(), "k1".into());
         exchange.identity = Some(Arc::new(Identity {
             consumer,

@@ -98,7 +98,7 @@ fn exchange(
         request.fields.add(name, value).unwrap();
     }
     request.body = Body::whole(body.to_owned());
-    let mut exchange = Exchange::new(RequestId(7), Arc::new(route), request, Moment::default());
+    let mut exchange = Exchange::new(RequestId::new(7), Arc::new(route), request, Moment::default());
     exchange.client.address = IpAddr::from([127, 0, 0, 1]);
     exchange
 }

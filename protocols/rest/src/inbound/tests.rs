@@ -33,7 +33,7 @@ fn exchange(inbound: RestInbound, id: &str, target: &str, parameters: &[(&str, &
     };
     let mut request = Request::new(Method::of(operation.method), Target::new(target));
     request.fields.push(b"X-Tenant", b"acme");
-    let mut exchange = Exchange::new(RequestId(7), Arc::new(route), request, Moment::from_nanos(0));
+    let mut exchange = Exchange::new(RequestId::new(7), Arc::new(route), request, Moment::from_nanos(0));
     exchange.path_parameters = parameters.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     exchange.operation = Some(operation.operation());
     exchange
