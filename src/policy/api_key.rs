@@ -31,7 +31,8 @@ pub struct KeySource {
 struct Known {
     /// The consumers of the moment, looked up without touching what other threads share while they stay the same.
     current: arc_swap::Cache<Arc<ArcSwap<Consumers>>, Arc<Consumers>>,
-    /// Whose keys they are.
+    /// Whose keys they are. A source that nobody asks any more holds the consumers of its last request: one set for each worker and
+    /// source that there are.
     consumers: Arc<Consumers>,
     keys: Cache<Arc<Identity>>,
 }

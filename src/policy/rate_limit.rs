@@ -73,15 +73,19 @@ impl RateLimits {
         with_plan.map_or(&self.own, |(_, held)| held)
     }
 
-    /// Draws for an exchange that is held to one limit, as most are, and tells how it stands; `None` where nothing was drawn,
-    /// since there are more limits or too little is left.
+    /// Draws for an exchange that is held to one limit, as most are, and tells how it stands; `None` where there are more limits, or
+    /// the store must ask elsewhere.
     fn draw(&self, worker: &Worker, exchange: &mut Exchange) -> Option<Step> {
         let Held { limits, told } = self.held(exchange);
         let [limit] = &**limits else { return None };
         let bucket = limit.bucket(&Buckets::of(worker), exchange);
-        let level = self.store.draw(&limit.draw(&bucket, exchange), worker.clock.now())?;
-        told.tell(&mut exchange.answer_fields, [(&limit.told, &level)].into_iter());
-        Some(Step::Next)
+        match self.store.draw(&limit.draw(&bucket, exchange), worker.clock.now())? {
+            Ok(level) => {
+                told.tell(&mut exchange.answer_fields, [(&limit.told, &level)].into_iter());
+                Some(Step::Next)
+            }
+            Err(refused) => Some(self.refuse(exchange, &refused)),
+        }
     }
 
     /// Draws on the buckets of all limits that an exchange is held to; `None` where there is no limit.
@@ -105,13 +109,16 @@ impl RateLimits {
                 told.tell(&mut exchange.answer_fields, each.zip(reservation.levels()));
                 Step::Next
             }
-            Reserve::Refused(refused) => {
-                told.tell(&mut exchange.answer_fields, each.zip(&refused.levels));
-                let limit = limits.get(refused.index).expect("a refusal names one of the draws");
-                Step::fault(fault(&limit.settings, exchange, refused))
-            }
+            Reserve::Refused(refused) => self.refuse(exchange, refused),
             Reserve::Wait(_) => Step::Wait,
         }
+    }
+
+    fn refuse(&self, exchange: &mut Exchange, refused: &Refused) -> Step {
+        let Held { limits, told } = self.held(exchange);
+        told.tell(&mut exchange.answer_fields, limits.iter().map(|limit| &limit.told).zip(&refused.levels));
+        let limit = limits.get(refused.index).expect("a refusal names one of the draws");
+        Step::fault(fault(&limit.settings, exchange, refused))
     }
 }
 

@@ -9,7 +9,7 @@ pub struct Attempt<'a> {
     pub permit: Option<Permit>,
     /// The worker that calls.
     pub worker: &'a Worker,
-    /// When the exchange is over.
+    /// Until when the answer must begin.
     pub deadline: Moment,
 }
 

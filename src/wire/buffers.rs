@@ -55,7 +55,8 @@ pub fn charge(bytes: usize) -> Option<Memory> {
     ADMISSION.with_borrow(|admission| Some(admission.as_ref()?.memory_for(bytes)))
 }
 
-/// Whether the memory of this thread's process is nearly used up: then nothing is kept. A reload may have made it less.
+/// Whether the memory of this thread's process is nearly used up: then what is given back is not kept, and what was kept goes with
+/// it. A reload may have made it less.
 fn is_scarce() -> bool {
     let of_worker = |admission: &RefCell<Option<Arc<Admission>>>| {
         admission.borrow().as_ref().is_some_and(|admission| admission.is_memory_scarce())
@@ -132,7 +133,9 @@ pub fn give_back(mut head: Vec<u8>) {
     const LARGEST: usize = 4 * 1024;
     head.clear();
     HEADS.with_borrow_mut(|heads| {
-        if heads.len() < HEADS_KEPT && head.capacity() <= LARGEST {
+        if is_scarce() {
+            heads.clear();
+        } else if heads.len() < HEADS_KEPT && head.capacity() <= LARGEST {
             heads.push(head);
         }
     });

@@ -122,9 +122,12 @@ impl Inflow {
         (self.start, self.end) = (0, self.end - self.start);
     }
 
-    /// Gives the buffer back while nothing arrives; what is here waits in one of its own size.
+    /// Gives the buffer back while nothing arrives; what is here waits in one of its own size. Much stays where it is: it would be
+    /// copied for every few bytes that come.
     pub fn cool(&mut self) {
-        if let Held::Hot(_) = self.held {
+        if let Held::Hot(_) = self.held
+            && self.len() < SIZE / 4
+        {
             self.held = Held::Cold(Buffer::holding(self.bytes()));
             (self.start, self.end) = (0, self.end - self.start);
         }

@@ -41,11 +41,15 @@ pub(super) fn write(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     writing(stream, || Ok(send(stream, bytes, SendFlags::NOSIGNAL)?))
 }
 
-/// As [`write`], of several pieces: as a message, since a vectored write goes through the checks of files first.
+/// As [`write`], of several pieces: as a message, since a vectored write goes through the checks of files first. What is beyond the
+/// system's bound of pieces waits for the next call.
 ///
 /// # Errors
 /// As [`write`].
 pub(super) fn write_vectored(stream: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    // IOV_MAX (sendmsg(2), EMSGSIZE).
+    const PIECES: usize = 1_024;
+    let pieces = &pieces[..pieces.len().min(PIECES)];
     writing(stream, || Ok(sendmsg(stream, pieces, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?))
 }
 

@@ -113,3 +113,29 @@ fn while_nobody_reads_its_body() {
         assert_eq!(upstream.count(), 1, "the upstream saw `/sound` alone");
     }
 }
+
+#[test]
+fn one_that_only_ends_its_sending_side_keeps_its_exchange_where_that_is_wanted() {
+    let notes = Notes::default();
+    let upstream = upstream(|_| {});
+    // Long enough for the end behind the body to be seen before anybody reads the body.
+    let slow = Scout::new("slow", portolan_exchange::Phase::Call, &notes).on_wait(|_, _| {
+        Box::pin(async {
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+            portolan_exchange::Step::Next
+        })
+    });
+    let configuration = r#"
+        listeners: { public: { address: "127.0.0.1:0", half_close: answer } }
+        upstreams: { service: { endpoints: [ "{upstream}" ] } }
+        routes: { all: { path: /**, upstream: service } }
+    "#;
+    let gateway = TestGateway::with_config(configuration).with("upstream", upstream.url()).policy(slow).start();
+    let mut client = RawClient::connect(gateway.address());
+    client.send("GET /sound HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n");
+    client.finish();
+    let (_, told) = client.rest();
+    assert!(told.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&told));
+}

@@ -273,7 +273,7 @@ impl View {
         let mut counts = Counts::default();
         for age in 0..PARTS.min(epoch + 1) {
             let epoch = epoch - age;
-            let tally = Tally(self.window[(epoch % PARTS) as usize].load(Ordering::Acquire));
+            let tally = Tally(self.window[(epoch % PARTS) as usize].load(Ordering::SeqCst));
             let part = tally.of(epoch).unwrap_or_default();
             counts.calls += part.calls;
             counts.failures += part.failures;

@@ -36,7 +36,7 @@ impl Store for Limiter {
         self.store.reserve(draws, now)
     }
 
-    fn draw(&self, draw: &Draw<'_>, now: Moment) -> Option<Level> {
+    fn draw(&self, draw: &Draw<'_>, now: Moment) -> Option<Result<Level, Refused>> {
         Store::draw(&*self.store, draw, now)
     }
 }
@@ -225,10 +225,10 @@ impl MemoryStore {
         self.buckets.pin().get(key).map_or(Moment::default(), |cell| cell.full_at())
     }
 
-    fn refuse(&self, draws: &[Draw<'_>], (index, short): (usize, Short), now: Moment) -> Reserve {
+    fn refuse(&self, draws: &[Draw<'_>], (index, short): (usize, Short), now: Moment) -> Refused {
         self.refused.fetch_add(1, Ordering::Relaxed);
         let levels = draws.iter().map(|draw| self.level(draw.key, draw.quota, now)).collect();
-        Reserve::Refused(Refused { index, retry_after: short.wait, levels })
+        Refused { index, retry_after: short.wait, levels }
     }
 }
 
@@ -238,7 +238,7 @@ impl Store for MemoryStore {
         if draws.len() > 1
             && let Some(short) = self.shortest(draws, now)
         {
-            return self.refuse(draws, short, now);
+            return Reserve::Refused(self.refuse(draws, short, now));
         }
         let mut held = PerDraw::<Held>::with_capacity(draws.len());
         let mut levels = PerDraw::with_capacity(draws.len());
@@ -252,15 +252,16 @@ impl Store for MemoryStore {
                     for held in held {
                         held.bucket.refund(held.quota, held.cost);
                     }
-                    return self.refuse(draws, (index, short), now);
+                    return Reserve::Refused(self.refuse(draws, (index, short), now));
                 }
             }
         }
         Reserve::Reserved(Reservation::new(held, levels))
     }
 
-    fn draw(&self, draw: &Draw<'_>, now: Moment) -> Option<Level> {
-        self.draw_upon(draw, now).ok().map(|(_, level)| level)
+    fn draw(&self, draw: &Draw<'_>, now: Moment) -> Option<Result<Level, Refused>> {
+        let drawn = self.draw_upon(draw, now).map(|(_, level)| level);
+        Some(drawn.map_err(|short| self.refuse(std::slice::from_ref(draw), (0, short), now)))
     }
 }
 

@@ -51,12 +51,21 @@ fn a_bucket_gives_its_burst_and_then_says_when_there_is_more() {
 }
 
 #[test]
-fn a_draw_for_good_is_made_or_not_and_no_refusal() {
+fn a_draw_for_good_is_made_or_refused_like_any_other() {
     let store = store();
-    let draw = |cost| store.draw(&Draw { key: "acme", quota: quota(6, 3), cost, found: None }, at(0));
-    let level = |remaining, seconds| Some(Level { remaining, reset: Duration::from_secs(seconds) });
-    assert_eq!((draw(2), draw(2), draw(1), draw(4)), (level(1, 20), None, level(0, 30), None));
-    assert_eq!((store.len(), store.refused_total()), (1, 0));
+    let draw = |cost| {
+        let drawn = store.draw(&Draw { key: "acme", quota: quota(6, 3), cost, found: None }, at(0));
+        drawn.expect("memory can always say")
+    };
+    let level = |remaining, seconds| Level { remaining, reset: Duration::from_secs(seconds) };
+    let refused = |retry_after, level| {
+        Err(Refused { index: 0, retry_after: Option::map(retry_after, Duration::from_secs), levels: vec![level] })
+    };
+    assert_eq!(draw(2), Ok(level(1, 20)));
+    assert_eq!(draw(2), refused(Some(10), level(1, 20)));
+    assert_eq!(draw(1), Ok(level(0, 30)));
+    assert_eq!(draw(4), refused(None, level(0, 30)));
+    assert_eq!((store.len(), store.refused_total()), (1, 2));
 }
 
 #[test]

@@ -63,9 +63,9 @@ pub trait Store: Send + Sync {
     /// Draws on all buckets or on none. Never waits.
     fn reserve(&self, draws: &[Draw<'_>], now: Moment) -> Reserve;
 
-    /// Draws on one bucket for good, and says how it stands then; `None` where nothing was drawn, of which
-    /// [`reserve`](Store::reserve) tells more. For the many who are held to one limit and whose draw is made.
-    fn draw(&self, draw: &Draw<'_>, now: Moment) -> Option<Level> {
+    /// Draws on one bucket for good, and says how it stands then, or that too little is left; `None` where only
+    /// [`reserve`](Store::reserve) can say. For the many who are held to one limit.
+    fn draw(&self, draw: &Draw<'_>, now: Moment) -> Option<Result<Level, Refused>> {
         let _ = (draw, now);
         None
     }

@@ -167,6 +167,7 @@ pub trait Upstream: Send + Sync {
 
     /// Sends the exchange's own request, whose response is its answer as it comes; `target` stands in place of the request's own,
     /// which stays for the record as the method does. As [`Upstream::send`], with less that is moved where the upstream knows how.
+    /// What else there is of the request afterwards is nobody's: it may be gone, or be what the upstream was told.
     fn pass<'a>(
         &'a self,
         worker: &'a Rc<Worker>,

@@ -64,7 +64,7 @@ pub(crate) fn plain_name(bytes: &[u8]) -> Option<(usize, Name)> {
             match word[place] {
                 b':' => {
                     let colon = 8 * index + place;
-                    let known = Name::known(&bytes[..colon]);
+                    let known = Name::of_plain(&bytes[..colon]);
                     return (colon > 0).then_some((colon, if known == Name::Other { otherwise } else { known }));
                 }
                 b'_' => otherwise = Name::Underscored,

@@ -84,11 +84,9 @@ impl<'a> Answering<'a> {
         if self.half_closed.get() || self.intake.as_ref().is_some_and(|intake| intake.is_waited_for()) {
             return Poll::Pending;
         }
-        // Within its body a client that ends its side has not asked for anything.
-        let is_whole = self.intake.as_ref().is_none_or(|intake| intake.has_ended());
         while link.inflow().len() < AHEAD {
             match link.poll_fill(context) {
-                Poll::Ready(Ok(0)) if is_whole && self.client.door.settings.half_close == HalfClose::Answer => {
+                Poll::Ready(Ok(0)) if self.client.door.settings.half_close == HalfClose::Answer => {
                     self.half_closed.set(true);
                     return Poll::Pending;
                 }

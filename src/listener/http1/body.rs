@@ -34,8 +34,6 @@ pub struct Intake {
     limits: Limits,
     counters: Rc<exchange::Bytes>,
     awaits_continue: Cell<bool>,
-    // Its reader has asked for more than is here, and is woken by it.
-    waited_for: Cell<bool>,
     dropped: Cell<bool>,
     failed: Cell<bool>,
     pace: Cell<Pace>,
@@ -79,7 +77,6 @@ impl Intake {
             limits: client.door.limits,
             counters,
             awaits_continue: Cell::new(awaits_continue),
-            waited_for: Cell::new(false),
             dropped: Cell::new(false),
             failed: Cell::new(false),
             pace: Cell::new(Pace::new()),
@@ -98,7 +95,7 @@ impl Intake {
 
     /// Whether somebody waits for more of it, and so meets its end.
     pub fn is_waited_for(&self) -> bool {
-        self.waited_for.get()
+        self.pace.get().is_waited_for()
     }
 
     /// Whether nobody reads it any more.
@@ -107,7 +104,6 @@ impl Intake {
     }
 
     fn poll_frame(&self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        self.waited_for.set(false);
         loop {
             if self.decoder.borrow().has_ended() {
                 self.arrives(0);
@@ -155,7 +151,6 @@ impl Intake {
 
     fn wait(&self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         self.link.inflow_mut().cool();
-        self.waited_for.set(true);
         let mut pace = self.pace.get();
         let late = pace.poll_late(&self.door.settings, &self.link.reading, context);
         self.pace.set(pace);
@@ -194,7 +189,6 @@ impl BodyStream for Received {
 impl Drop for Received {
     fn drop(&mut self) {
         self.intake.arrives(0);
-        self.intake.waited_for.set(false);
         self.intake.dropped.set(true);
     }
 }

@@ -38,6 +38,9 @@ const RESET: &str = "x-ratelimit-reset";
 const COLON: &str = ": ";
 const END: &str = "\r\n";
 
+/// Between what is left of a limit and when it is full again.
+const BETWEEN_NUMBERS: &str = ";t=";
+
 /// Before the last number.
 const BEFORE_RESET: &str = "\r\nx-ratelimit-reset: ";
 
@@ -74,7 +77,7 @@ impl Beginning {
             }
             let RateLimit { name, limit, every, .. } = settings;
             text.push_str(&format!("\"{name}\";q={limit};w={}", whole_seconds(*every).max(1)));
-            room += told.item.len() + told.limit.len() + 2 * LONGEST + 8;
+            room += told.item.len() + told.limit.len() + BETWEEN_NUMBERS.len() + 2 * LONGEST;
         }
         let policy = from..text.len();
         text.push_str(&format!("{END}{STATE}{COLON}"));
@@ -96,7 +99,7 @@ impl Beginning {
                     text.extend_from_slice(&told.item);
                 }
                 let remaining = number(text, level.remaining);
-                text.extend_from_slice(b";t=");
+                text.extend_from_slice(BETWEEN_NUMBERS.as_bytes());
                 let reset = number(text, whole_seconds(level.reset));
                 if tightest.as_ref().is_none_or(|(_, least, ..)| level.remaining < *least) {
                     tightest = Some((told, level.remaining, remaining, reset));

@@ -49,7 +49,7 @@ pub enum Name {
 impl Name {
     /// What this name says, whatever its case. It is a token (RFC 9110, section 5.1); of other bytes nothing is promised.
     pub fn of(name: &[u8]) -> Self {
-        match Self::known(name) {
+        match Self::of_plain(name) {
             Self::Other if name.contains(&b'_') => Self::Underscored,
             known => known,
         }
@@ -58,7 +58,7 @@ impl Name {
     /// As [`Name::of`], for whoever knows that there is no `_` in it, or asks whether it is one of the names that have a word of
     /// their own here.
     #[inline]
-    pub fn known(name: &[u8]) -> Self {
+    pub fn of_plain(name: &[u8]) -> Self {
         let Some(first) = name.first() else { return Self::Other };
         match (name.len(), first | CASE as u8) {
             (2, b't') if is(name, b"te") => Self::Te,

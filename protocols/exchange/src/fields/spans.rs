@@ -133,7 +133,7 @@ impl Entry {
         1 << (self.name_len % 64)
     }
 
-    fn stands_as_line(self, head: &[u8]) -> bool {
+    pub(super) fn stands_as_line(self, head: &[u8]) -> bool {
         let between = head.get(self.name().end..self.value().start);
         between == Some(b": ") && head.get(self.value().end..self.line().end) == Some(b"\r\n")
     }
