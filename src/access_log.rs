@@ -1,6 +1,6 @@
 //! The access log: one JSON line per exchange, written by a thread of its own behind a bounded queue.
 //!
-//! A worker encodes its lines into a buffer and hands the buffer over when it is full or a few milliseconds old, since waking the
+//! A worker encodes its lines into a buffer and hands the buffer over when it is full or some milliseconds old, since waking the
 //! writer costs as much as several requests. When the queue is full the lines are dropped and counted: a slow disk makes nobody
 //! wait.
 
@@ -19,9 +19,9 @@ use writer::Queue;
 pub use writer::{Counts, Writer};
 
 // A buffer is handed over at this size.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 256 * 1024;
 // It is handed over at this age, whatever is in it.
-const AGE: Duration = Duration::from_millis(10);
+const AGE: Duration = Duration::from_millis(25);
 
 /// The access log of one worker.
 #[derive(Clone)]
