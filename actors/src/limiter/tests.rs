@@ -171,9 +171,13 @@ fn threads_draw_exactly_what_there_is_while_buckets_are_swept() {
         for thread in 0..4_u64 {
             let (store, taken) = (&store, &taken);
             scope.spawn(move || {
+                // Half of them know where the bucket is, from the second time on.
+                let found = Found::default();
+                let known = (thread % 2 == 0).then_some(&found);
                 for turn in 0..1_000_u64 {
                     let own = format!("{thread}/{turn}");
-                    if reserve(store, &[("shared", quota, 1), (&own, quota, 0)], at(1)).is_ok() {
+                    let draw = |key, cost, found| Draw { key, quota, cost, found };
+                    if answer(store, &[draw("shared", 1, known), draw(&own, 0, None)], at(1)).is_ok() {
                         taken.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     }
                     if turn % 100 == 0 {

@@ -125,6 +125,7 @@ impl ResponseReader {
             return None;
         };
         let end = scan::visible(bytes, STATUS_END + 1);
+        scan::looked(end);
         let is_one = tens.is_ascii_digit() && ones.is_ascii_digit() && bytes.get(end..)?.first_chunk() == Some(b"\r\n");
         if !is_one || end > limits.line || end + 2 > limits.head {
             return None;

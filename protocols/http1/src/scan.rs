@@ -58,6 +58,7 @@ pub(crate) fn token(bytes: &[u8], from: usize) -> usize {
 pub(crate) fn plain_name(bytes: &[u8]) -> Option<(usize, Name)> {
     let mut otherwise = Name::Other;
     for (index, word) in bytes.as_chunks::<8>().0.iter().enumerate() {
+        looked(word.len());
         let mut others = not_of_words(u64::from_le_bytes(*word));
         while others != 0 {
             let place = first(others);

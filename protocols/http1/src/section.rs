@@ -178,7 +178,8 @@ impl Section {
         }
     }
 
-    /// Reads on. `take` is shown each field whose name says one of `shown`. Gives the place behind the empty line; then [`Section::fields`] has the fields.
+    /// Reads on. `take` is shown each field whose name says one of `shown`. Gives the place behind the empty line; then
+    /// [`Section::fields`] has the fields.
     pub(crate) fn read(
         &mut self,
         bytes: &[u8],
@@ -322,10 +323,10 @@ impl<'a> FieldLine<'a> {
             return None;
         }
         let end = scan::visible(bytes, value);
+        scan::looked(end + 2 - value);
         if bytes.get(end..)?.first_chunk() != Some(b"\r\n") || bytes[end - 1] == b' ' && end > value {
             return None;
         }
-        scan::looked(end + 2);
         Some(Self { line: &bytes[..end], start, colon, value: value..end, known })
     }
 

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use crate::scan::take_looked;
 use crate::{Asked, Limits, Messages, Rules};
 
-/// Every byte is looked at when it comes, once more where a line that ended is judged, and once by each resumption.
-const LOOKS: usize = 4;
+/// Every byte is looked at when it comes, once before that where its line may be plain, once more where a line that ended is judged,
+/// and once by each resumption.
+const LOOKS: usize = 5;
 /// The versions of first lines are compared from their beginning.
 const BESIDES: usize = 64;
 
