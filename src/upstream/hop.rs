@@ -50,7 +50,7 @@ pub fn tell(request: &mut Request, client: &Client, to: &To<'_>) {
     let forwarded = is_told_by(Told::Rfc7239).then(|| forwarded(fields, client, &asked));
     let named = Named::of(fields);
     let passed = (fields.may_hold(VIA) && !named.holds(b"via")).then(|| via(fields));
-    fields.remove_all(RETOLD.and(Names::OF_ONE_HOP));
+    fields.remove_those(RETOLD.and(Names::OF_ONE_HOP));
     named.remove_from(fields, Names::NONE);
     // Names and short values, that of the request's id among them; lists make room for themselves.
     fields.reserve(8, 256 + to.endpoint.len() + asked.len());
@@ -75,7 +75,7 @@ pub fn tell(request: &mut Request, client: &Client, to: &To<'_>) {
 
 /// Takes out of trailers what the head must not claim.
 pub(super) fn strip_claims(trailers: &mut Fields) {
-    trailers.remove_all(CLAIMS);
+    trailers.remove_those(CLAIMS);
 }
 
 /// The way of the request up to here.

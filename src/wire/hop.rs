@@ -20,7 +20,7 @@ pub fn strip_hop(fields: &mut Fields, upgrades: Upgrades) {
         Upgrades::Keep => Names::of(&[Name::Upgrade]),
         Upgrades::Strip => Names::NONE,
     };
-    fields.remove_all(Names::OF_ONE_HOP.without(stays));
+    fields.remove_those(Names::OF_ONE_HOP.without(stays));
     named.remove_from(fields, stays);
     if upgrades == Upgrades::Keep && named.holds(b"upgrade") {
         fields.push(b"connection", b"upgrade");

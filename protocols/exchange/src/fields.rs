@@ -145,7 +145,7 @@ impl Fields {
     }
 
     /// Removes all fields whose names say one of these.
-    pub fn remove_all(&mut self, names: Names) {
+    pub fn remove_those(&mut self, names: Names) {
         if self.may_hold(names) {
             self.entries.retain(|entry| !names.has(entry.known));
             self.names = self.names.without(names);
