@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -20,6 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::foreign_part;
+use super::upstream::Reserved;
 use super::wait::{PATIENCE, Watched};
 
 /// A broker that a test can take away and give back. What runs against one runs against the other.
@@ -62,7 +62,8 @@ impl Kafka for MockKafka {
 pub struct RealKafka {
     process: Option<Child>,
     said: Watched<Vec<String>>,
-    port: u16,
+    // Of its clients, and of its controller.
+    ports: [Reserved; 2],
     topics: Vec<String>,
     folder: TempDir,
     turn: Option<Turn>,
@@ -109,8 +110,10 @@ impl RealKafka {
 
     fn begin(turn: Option<Turn>) -> Self {
         let folder = tempfile::tempdir().expect("there is room for a folder");
-        let port = configure(folder.path());
-        let mut kafka = Self { process: None, said: Watched::default(), port, topics: Vec::new(), folder, turn };
+        // Kafka must be told its ports before it has them, and has none while it is down.
+        let ports = [(); 2].map(|()| Reserved::for_another_process());
+        configure(folder.path(), ports.each_ref().map(|port| port.address().port()));
+        let mut kafka = Self { process: None, said: Watched::default(), ports, topics: Vec::new(), folder, turn };
         kafka.format();
         kafka.process = Some(kafka.spawn());
         kafka.wait_until_ready();
@@ -241,7 +244,7 @@ impl RealKafka {
 
 impl Kafka for RealKafka {
     fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.ports[0].address().to_string()
     }
 
     fn down(&mut self) {
@@ -260,13 +263,8 @@ impl Drop for RealKafka {
     }
 }
 
-/// Writes the configuration of a broker and gives its port.
-fn configure(folder: &Path) -> u16 {
-    // Kafka must say its port before it has it. Both sockets are open at once, so that the ports differ; the system gives
-    // them to nobody else soon.
-    let sockets = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port"));
-    let [port, controller] =
-        sockets.each_ref().map(|socket| socket.local_addr().expect("a bound socket has an address").port());
+/// Writes the configuration of a broker.
+fn configure(folder: &Path, [port, controller]: [u16; 2]) {
     let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/server.properties.template");
     let template = fs::read_to_string(template).expect("the template is part of the tree");
     let data = folder.join("data");
@@ -276,7 +274,6 @@ fn configure(folder: &Path) -> u16 {
         .replace("@DATA@", &data.display().to_string());
     fs::create_dir(&data).expect("the folder can be written");
     fs::write(folder.join("server.properties"), properties).expect("the folder can be written");
-    port
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {

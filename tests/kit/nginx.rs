@@ -6,13 +6,13 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::upstream::free;
+use super::upstream::Reserved;
 use super::wait;
 
 /// A running nginx with its files in a folder of its own. It is killed when it is dropped.
 pub struct Nginx {
     process: Child,
-    address: SocketAddr,
+    reserved: Reserved,
     folder: TempDir,
 }
 
@@ -21,16 +21,12 @@ impl Nginx {
     pub fn start(locations: &str) -> Self {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         fs::create_dir(folder.path().join("files")).expect("the folder can be written");
-        // The port is free when it is asked for; somebody else may take it before nginx does, who then ends at once.
-        for _ in 0..5 {
-            let address = free();
-            fs::write(folder.path().join("nginx.conf"), configuration(&folder, address, locations))
-                .expect("the folder can be written");
-            if let Some(process) = serve(&folder, address) {
-                return Self { process, address, folder };
-            }
-        }
-        panic!("nginx does not start; it said: {}", said(&folder));
+        let reserved = Reserved::for_another_process();
+        let address = reserved.address();
+        fs::write(folder.path().join("nginx.conf"), configuration(&folder, address, locations))
+            .expect("the folder can be written");
+        let process = serve(&folder, address);
+        Self { process, reserved, folder }
     }
 
     /// Writes a file that it serves.
@@ -45,12 +41,12 @@ impl Nginx {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.reserved.address()
     }
 
     /// Its URL, as a configuration has it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.address())
     }
 }
 
@@ -62,8 +58,8 @@ impl Drop for Nginx {
     }
 }
 
-/// Starts it and waits until it listens; nothing when it ended instead.
-fn serve(folder: &TempDir, address: SocketAddr) -> Option<Child> {
+/// Starts it and waits until it listens.
+fn serve(folder: &TempDir, address: SocketAddr) -> Child {
     let log = fs::File::create(folder.path().join("said")).expect("the folder can be written");
     let mut process = Command::new("/usr/sbin/nginx")
         .arg("-p")
@@ -77,11 +73,12 @@ fn serve(folder: &TempDir, address: SocketAddr) -> Option<Child> {
         .stderr(log)
         .spawn()
         .expect("the test command installs nginx");
-    let listens = wait::until_some("nginx listens", || match process.try_wait() {
-        Ok(Some(_)) => Some(false),
-        _ => TcpStream::connect(address).ok().map(|_| true),
+    wait::until("nginx listens", || {
+        let ended = process.try_wait().expect("the process is ours");
+        assert!(ended.is_none(), "nginx does not start; it said: {}", said(folder));
+        TcpStream::connect(address).is_ok()
     });
-    listens.then_some(process)
+    process
 }
 
 fn said(folder: &TempDir) -> String {

@@ -1,9 +1,12 @@
 //! The kit, tested on itself: a test that trusts a broken tool proves nothing.
 
+use std::io::ErrorKind;
+use std::net::TcpListener;
+
 use serde_json::json;
 
 use super::kafka::{ForeignKafka, Kafka, MockKafka, RealKafka};
-use super::upstream::nobody;
+use super::upstream::{Reserved, nobody};
 use super::wait::Watched;
 use super::{Client, FakeUpstream, RawClient, RawUpstream, Reply};
 
@@ -98,8 +101,23 @@ fn nobody_listens_at_the_address_of_nobody() {
 #[test]
 fn the_address_of_nobody_is_given_to_nobody_else() {
     // Otherwise a test that counts what it is asked may be asked by another one, whose upstream was to be away.
-    let taken = std::net::TcpListener::bind(nobody()).map(drop);
-    assert_eq!(taken.map_err(|error| error.kind()), Err(std::io::ErrorKind::AddrInUse));
+    let taken = TcpListener::bind(nobody()).map(drop);
+    assert_eq!(taken.map_err(|error| error.kind()), Err(ErrorKind::AddrInUse));
+}
+
+#[test]
+fn at_a_reserved_port_listens_who_was_told_it_as_often_as_it_likes_and_nobody_by_chance() {
+    let reserved = Reserved::for_another_process();
+    let address = reserved.address();
+    for _ in 0..2 {
+        let listener = TcpListener::bind(address).unwrap();
+        let client = RawClient::connect(address);
+        drop((listener, client));
+    }
+    // As the system looks for a port for those who ask for any.
+    let any = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let taken = any.bind(&address.into());
+    assert_eq!(taken.map_err(|error| error.kind()), Err(ErrorKind::AddrInUse));
 }
 
 #[test]

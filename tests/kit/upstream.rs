@@ -255,23 +255,35 @@ impl Drop for FakeUpstream {
 /// An address that nobody listens at, and nobody will while this process lives: a port that was given back may be the next
 /// upstream's of another test, which would be asked what was meant for nobody.
 pub fn nobody() -> SocketAddr {
-    static HELD: Mutex<Vec<socket2::Socket>> = Mutex::new(Vec::new());
-    let (socket, address) = bound();
-    HELD.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+    static HELD: Mutex<Vec<Reserved>> = Mutex::new(Vec::new());
+    let reserved = Reserved::new(false);
+    let address = reserved.address();
+    HELD.lock().unwrap_or_else(PoisonError::into_inner).push(reserved);
     address
 }
 
-/// An address at which another process may begin to listen. It was free when it was asked for, and may be so no more.
-pub fn free() -> SocketAddr {
-    bound().1
-}
+/// A port of loopback that the system gives to nobody else while this is held: it is bound, and nobody listens at it.
+pub struct Reserved(socket2::Socket);
 
-/// A socket that holds a port and does not listen there.
-fn bound() -> (socket2::Socket, SocketAddr) {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("there is room");
-    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("there is a free port");
-    let address = socket.local_addr().ok().and_then(|address| address.as_socket());
-    (socket, address.expect("a bound socket has an address"))
+impl Reserved {
+    /// A port for another process, which must be told it before it has it. That process may listen at it, where it asks for
+    /// `SO_REUSEADDR` as servers do; whoever asks for any port never gets it.
+    pub fn for_another_process() -> Self {
+        Self::new(true)
+    }
+
+    fn new(reuse: bool) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("there is room");
+        socket.set_reuse_address(reuse).expect("a new socket has options");
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("there is a free port");
+        Self(socket)
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        let address = self.0.local_addr().ok().and_then(|address| address.as_socket());
+        address.expect("a bound socket has an address")
+    }
 }
 
 /// A service so busy that the system takes no more connections for it: whoever connects waits.
