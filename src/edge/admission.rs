@@ -115,11 +115,6 @@ impl Admission {
         }
     }
 
-    /// Whether new requests are shed for memory.
-    pub fn is_memory_scarce(&self) -> bool {
-        self.memory.is_scarce()
-    }
-
     /// Counts a request that was answered with 503 because of [`Admission::shed`].
     pub fn count_shed(&self) {
         self.requests_shed.fetch_add(1, Ordering::Relaxed);

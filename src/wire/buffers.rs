@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::edge::admission::{Admission, Memory};
+use crate::edge::admission::{Admission, Memory, Scarce};
 
 /// Bytes of a receive buffer: four of them hold what a client usually gets of a large body in one turn, and one system call
 /// fills it.
@@ -59,7 +59,7 @@ pub fn charge(bytes: usize) -> Option<Memory> {
 /// it. A reload may have made it less.
 fn is_scarce() -> bool {
     let of_worker = |admission: &RefCell<Option<Arc<Admission>>>| {
-        admission.borrow().as_ref().is_some_and(|admission| admission.is_memory_scarce())
+        admission.borrow().as_ref().is_some_and(|admission| admission.shed() == Some(Scarce::Memory))
     };
     // A thread that ends keeps nothing either.
     ADMISSION.try_with(of_worker).unwrap_or(true)

@@ -93,14 +93,7 @@ impl Link {
 
     /// Waits for more bytes and reads them once: their number, 0 at the end. No buffer is taken before they are there.
     pub fn poll_fill(&self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_read_ready(context))?;
-            match self.inflow.borrow_mut().fill(|room| socket::read(&self.stream, room)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => return Poll::Ready(read),
-            }
-        }
+        self.poll_receive(context, || self.inflow.borrow_mut().fill(|room| socket::read(&self.stream, room)))
     }
 
     /// Reads once what is there already, whatever the runtime knows of it: its number, 0 at the end.
@@ -224,31 +217,31 @@ impl Link {
 
     /// Reads past what was received, straight into the reader's room.
     pub(super) fn poll_read(&self, context: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let count = ready!(self.poll_receive(context, || socket::read(&self.stream, room.initialize_unfilled())))?;
+        room.advance(count);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads once something is there.
+    #[inline]
+    fn poll_receive(
+        &self,
+        context: &mut Context<'_>,
+        mut read: impl FnMut() -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_read_ready(context))?;
-            match socket::read(&self.stream, room.initialize_unfilled()) {
+            match read() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok(count) => {
-                    room.advance(count);
-                    return Poll::Ready(Ok(()));
-                }
+                read => return Poll::Ready(read),
             }
         }
     }
 
     /// Writes as much as the system takes, past the queue, which is empty.
     pub(super) fn poll_write(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            match socket::write(&self.stream, bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.stream.poll_write_ready(context))?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                written => return Poll::Ready(written),
-            }
-        }
+        self.poll_send(context, || socket::write(&self.stream, bytes))
     }
 
     /// Writes as much as the system takes, past the queue, which is empty.
@@ -257,8 +250,13 @@ impl Link {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.poll_send(context, || socket::write_vectored(&self.stream, parts))
+    }
+
+    /// Writes, once there is room.
+    fn poll_send(&self, context: &mut Context<'_>, write: impl Fn() -> io::Result<usize>) -> Poll<io::Result<usize>> {
         loop {
-            match socket::write_vectored(&self.stream, parts) {
+            match write() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.stream.poll_write_ready(context))?;
                 }

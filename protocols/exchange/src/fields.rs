@@ -299,12 +299,11 @@ impl Fields {
     /// Makes room for a line of so many bytes; gives its place.
     #[inline]
     fn room(&mut self, line: usize) -> usize {
-        let at = self.bytes.len();
-        if self.bytes.capacity() - at < line {
-            // Where nothing is yet, room for what is usually added: growing step by step costs more than all of the fields.
-            self.bytes.reserve(if at == 0 { line.max(256) } else { line });
-        }
-        at
+        // Where nothing is yet, room for what is usually added: growing step by step costs more than all of the fields.
+        const USUAL: usize = 256;
+        let is_new = self.bytes.capacity() == 0;
+        make_room(&mut self.bytes, if is_new { line.max(USUAL) } else { line });
+        self.bytes.len()
     }
 
     /// Ends the line that begins at `at`, and of which all is written that stands before the value.

@@ -104,7 +104,7 @@ impl<'a> Answering<'a> {
     /// Queues the head and what is here of the body.
     fn queue(&self, mut response: Response, tail: Option<Tail>) -> Queued {
         if let Some(tunnel) = response.tunnel.take() {
-            self.upgrade(&response);
+            queue_bare_head(self.client.link, response.status, &response.fields);
             return Queued::Upgraded(tunnel);
         }
         let rest = self.rest(if matches!(response.body, Body::Stream(_)) { Progress::Open } else { Progress::Ended });
@@ -138,14 +138,6 @@ impl<'a> Answering<'a> {
         let Client { door, served, .. } = self.client;
         let is_last = door.settings.max_requests.is_some_and(|most| *served >= most);
         if is_last || door.turn.is_stopping() { Persistence::Close } else { Persistence::KeepAlive }
-    }
-
-    /// The head behind which the connection is another protocol's.
-    fn upgrade(&self, response: &Response) {
-        let mut head = buffers::head();
-        http1::write_response(&mut head, response.status, &response.fields, Framing::None, None);
-        self.client.link.queue_head(head);
-        self.client.link.defer();
     }
 
     /// Sends a body piece by piece, to its end if nothing breaks off.
@@ -264,11 +256,16 @@ fn queue_head(link: &Link, announced: &Announced, response: &Response) {
 /// Heads before the answer's own: 103, and 100 where the upstream gives it.
 impl Interim for Link {
     fn send(self: Rc<Self>, status: u16, fields: &Fields) {
-        let mut head = buffers::head();
-        http1::write_response(&mut head, status, fields, Framing::None, None);
-        self.queue_head(head);
-        self.defer();
+        queue_bare_head(&self, status, fields);
     }
+}
+
+/// A head that announces nothing and has no content behind it: an interim one, or the last one of HTTP before another protocol.
+fn queue_bare_head(link: &Rc<Link>, status: u16, fields: &Fields) {
+    let mut head = buffers::head();
+    http1::write_response(&mut head, status, fields, Framing::None, None);
+    link.queue_head(head);
+    link.defer();
 }
 
 /// Answers what is not let in, and gives up the connection.
