@@ -1,8 +1,8 @@
 //! The access log: one JSON line per exchange, written by a thread of its own behind a bounded queue.
 //!
 //! A worker encodes its lines into a buffer and hands the buffer over when it is full or some milliseconds old, since waking the
-//! writer costs as much as several requests. When the queue is full the lines are dropped and counted: a slow disk makes nobody
-//! wait.
+//! writer costs as much as several requests. The worker gets the buffer back once it is written: fresh memory of that size
+//! costs a fault of the system for each page. When the queue is full the lines are dropped and counted: a slow disk makes nobody wait.
 
 mod line;
 mod writer;
@@ -15,8 +15,8 @@ use std::time::Duration;
 pub(crate) use line::member;
 pub use line::{Line, Member};
 use line::{ROOM, Second};
-use writer::Queue;
 pub use writer::{Counts, Writer};
+use writer::{Lines, Queue, Spare};
 
 // A buffer is handed over at this size.
 const BUFFER: usize = 256 * 1024;
@@ -30,6 +30,7 @@ pub struct AccessLog(Option<Rc<Inner>>);
 struct Inner {
     queue: Arc<Queue>,
     buffer: RefCell<Vec<u8>>,
+    spare: Spare,
     lines: Cell<usize>,
     handover: Cell<bool>,
     second: RefCell<Second>,
@@ -45,6 +46,7 @@ impl Opener {
             Rc::new(Inner {
                 queue: queue.clone(),
                 buffer: RefCell::new(Vec::new()),
+                spare: Spare::default(),
                 lines: Cell::new(0),
                 handover: Cell::new(false),
                 second: RefCell::default(),
@@ -94,8 +96,8 @@ impl Inner {
         }
         // Room for twice as much: growing copies all that is there.
         let room = (2 * buffer.len()).min(BUFFER) + ROOM;
-        let bytes = std::mem::replace(buffer, Vec::with_capacity(room));
-        self.queue.take(bytes, count);
+        let bytes = std::mem::replace(buffer, self.spare.take(room));
+        self.queue.take(Lines { bytes, count, home: self.spare.clone() });
     }
 }
 

@@ -1,9 +1,9 @@
 //! The thread that writes the access log, and the bounded queue before it.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,6 +13,9 @@ use super::Opener;
 
 // Buffers that wait for the writer; the bound in lines is what operators set.
 const BUFFERS: usize = 4_096;
+
+// What is written at once: for more, ext4 looks for larger pages to keep it in, which costs a multiple (Linux 6.18).
+const PIECE: usize = 32 * 1024;
 
 /// The thread that writes the access log. Ending it writes what is queued.
 pub struct Writer {
@@ -106,8 +109,36 @@ pub(super) struct Queue {
 }
 
 pub(super) enum Message {
-    Lines { bytes: Vec<u8>, count: usize },
+    Lines(Lines),
     End,
+}
+
+/// Lines to be written, and where their buffer goes then.
+pub(super) struct Lines {
+    pub bytes: Vec<u8>,
+    pub count: usize,
+    pub home: Spare,
+}
+
+/// The buffer that a worker fills next: the one that was written last, if it has come back.
+#[derive(Clone, Default)]
+pub(super) struct Spare(Arc<Mutex<Vec<u8>>>);
+
+impl Spare {
+    /// An empty buffer with this much room, and not with a multiple of it: a worker that has little to do holds little.
+    pub fn take(&self, room: usize) -> Vec<u8> {
+        let spare = std::mem::take(&mut *self.lock());
+        if (room..4 * room).contains(&spare.capacity()) { spare } else { Vec::with_capacity(room) }
+    }
+
+    fn put(&self, mut written: Vec<u8>) {
+        written.clear();
+        *self.lock() = written;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Queue {
@@ -130,14 +161,15 @@ impl Queue {
         self.bound
     }
 
-    /// Takes these lines, so many; all of them are dropped where there is no room.
-    pub(super) fn take(&self, bytes: Vec<u8>, count: usize) {
+    /// Takes these lines; all of them are dropped where there is no room.
+    pub(super) fn take(&self, lines: Lines) {
+        let count = lines.count;
         if self.waiting.load(Ordering::Relaxed) + count > self.bound {
             self.dropped.fetch_add(count as u64, Ordering::Relaxed);
             return;
         }
         self.waiting.fetch_add(count, Ordering::Relaxed);
-        if self.sender.try_send(Message::Lines { bytes, count }).is_err() {
+        if self.sender.try_send(Message::Lines(lines)).is_err() {
             self.waiting.fetch_sub(count, Ordering::Relaxed);
             self.dropped.fetch_add(count as u64, Ordering::Relaxed);
         }
@@ -160,9 +192,11 @@ pub(super) fn write_all(mut out: Box<dyn Write + Send>, receiver: &Receiver<Mess
         } else {
             receiver.recv().map_err(|_| ())
         };
-        let Ok(Message::Lines { bytes, count }) = message else { break };
+        let Ok(Message::Lines(Lines { bytes, count, home })) = message else { break };
         queue.waiting.fetch_sub(count, Ordering::Relaxed);
-        match out.write_all(&bytes).and_then(|()| out.flush()) {
+        let written = pieces(&bytes).try_for_each(|piece| out.write_all(piece)).and_then(|()| out.flush());
+        home.put(bytes);
+        match written {
             Ok(()) => {
                 failing = false;
                 queue.written.fetch_add(count as u64, Ordering::Relaxed);
@@ -174,5 +208,62 @@ pub(super) fn write_all(mut out: Box<dyn Write + Send>, receiver: &Receiver<Mess
                 }
             }
         }
+    }
+}
+
+/// Whole lines, as many as make up a piece, or one that is longer: whoever else appends to the file does so between lines.
+fn pieces(mut lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let is_end = |byte: &u8| *byte == b'\n';
+        let end = match lines.get(..PIECE) {
+            None => lines.len(),
+            Some(most) => match most.iter().rposition(is_end).or_else(|| lines.iter().position(is_end)) {
+                Some(last) => last + 1,
+                None => lines.len(),
+            },
+        };
+        let (piece, rest) = lines.split_at(end);
+        lines = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_is_of_whole_lines_and_no_longer_than_it_must_be() {
+        let line = |length: usize| [vec![b'x'; length - 1], b"\n".to_vec()].concat();
+        for lengths in
+            [vec![], vec![1], vec![PIECE], vec![PIECE, 1], vec![PIECE + 1, 1], vec![1, PIECE], vec![300; 500]]
+        {
+            let lines: Vec<_> = lengths.iter().copied().map(line).collect();
+            let bytes = lines.concat();
+            let pieces: Vec<_> = pieces(&bytes).collect();
+            assert_eq!(pieces.concat(), bytes);
+            for piece in &pieces {
+                assert!(piece.ends_with(b"\n"), "{lengths:?}");
+                assert!(piece.len() <= PIECE || lines.iter().any(|line| line == piece), "{lengths:?}");
+            }
+            // Two that follow one another would not have fitted into one.
+            assert!(pieces.windows(2).all(|two| two.concat().len() > PIECE), "{lengths:?}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_comes_back_when_it_is_written_and_one_that_is_much_too_large_goes() {
+        let (queue, receiver) = Queue::new(10);
+        let spare = Spare::default();
+        let buffer = spare.take(1_000);
+        let at = buffer.as_ptr();
+        queue.take(Lines { bytes: buffer, count: 1, home: spare.clone() });
+        queue.end();
+        write_all(Box::new(std::io::sink()), &receiver, &queue);
+        let again = spare.take(1_000);
+        assert_eq!((again.as_ptr(), again.len()), (at, 0));
+        assert_eq!(spare.take(1_000).capacity(), 1_000, "the other is in use");
+        spare.put(again);
+        assert_eq!(spare.take(10).capacity(), 10);
     }
 }
