@@ -1,5 +1,7 @@
 //! Upstreams that break off, hang, or answer what no upstream may: each costs its own request and nothing more.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::json;
 
 use super::{SECOND, answer, get, ok, plain};
@@ -299,10 +301,11 @@ fn a_connection_that_its_service_ends_while_nobody_uses_it_is_let_go_at_once() {
 fn a_kept_connection_on_which_something_arrives_is_closed_and_never_used() {
     let say_more = Watched::<bool>::default();
     let told = say_more.clone();
+    let is_first = AtomicBool::new(true);
     let upstream = RawUpstream::start(move |peer| {
         while peer.request().is_some() {
             peer.send(OK);
-            if told.read(|told| !told) {
+            if is_first.swap(false, Ordering::Relaxed) {
                 told.wait("the upstream may say more", |told| told.then_some(()));
                 peer.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil");
                 return peer.hang();
