@@ -228,6 +228,8 @@ fn metrics_are_sound_and_are_those_of_the_page() {
     gateway.call("GET", "/orders/1").header("host", "api.example.com").send().assert_status(401);
     gateway.post("/events/made", &json!({ "a": 1 })).assert_status(201);
     gateway.log(6);
+    // Lines are there before their writer counts them.
+    wait::until("the lines are counted", || gateway.metric("portolan_access_log_lines_total{fate=\"written\"}") >= 6.0);
     let answer = gateway.admin().get("/metrics").assert_status(200);
     assert_eq!(answer.header("content-type").as_deref(), Some("text/plain; version=0.0.4; charset=utf-8"));
     let families = parse(&answer.text());

@@ -29,7 +29,7 @@ fn before(upstream: &str, more: &str) -> TestGateway {
           service:
             endpoints: [ "{upstream}" ]
             breaker: { error_ratio: 50%, minimum: 4, window: 10s, open_for: 5s {more} }
-        routes: { all: { path: /**, upstream: service } }
+        routes: { all: { path: /**, upstream: service, deadline: 1h } }
         "#,
     )
     .with("upstream", upstream)

@@ -31,7 +31,7 @@ fn an_endpoint_that_is_ill_is_left_out_while_health_panics_and_comes_back_after(
         upstreams:
           service:
             endpoints: [ "{steady}", "{shaky}" ]
-            health: { path: /healthz, interval: 5s, unhealthy_after: 2, healthy_after: 1 }
+            health: { path: /healthz, interval: 5s, timeout: 10m, unhealthy_after: 2, healthy_after: 1 }
             breaker: off
         routes: { all: { path: /**, upstream: service } }
         "#,

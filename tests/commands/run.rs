@@ -93,11 +93,7 @@ fn a_request_under_way_is_answered_before_the_end() {
         assert_eq!(pending.answer().assert_status(200).text(), "answered");
         assert_eq!(running.binary.wait().code(), Some(0), "{:#?}", running.binary.lines());
         assert_eq!(upstream.cancelled(), 0);
-        assert!(
-            running.binary.lines().iter().any(|line| line.contains("\"stopped\"")),
-            "{:#?}",
-            running.binary.lines()
-        );
+        running.binary.wait_for_line("\"stopped\"");
     }
 }
 

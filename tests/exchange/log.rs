@@ -35,7 +35,7 @@ fn a_line_tells_who_asked_for_what_and_where_the_time_went() {
     let answers = Watched::<bool>::default();
     let opened = answers.clone();
     let upstream = RawUpstream::start(move |peer| {
-        while peer.head().is_some() {
+        while peer.request().is_some() {
             answers.wait("the upstream may answer", |may| may.then_some(()));
             peer.send("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nanswered");
         }
@@ -156,7 +156,8 @@ fn lines_that_there_is_no_room_for_are_dropped_and_counted_and_nobody_waits() {
         sent += 1;
         dropped(&gateway) > 0.0
     });
-    assert!(sent > 32, "dropped after {sent} lines though there was room");
+    // As many as the queue holds, at the least: how soon the writer comes to fill the pipe is up to the system.
+    assert!(sent > 16, "dropped after {sent} lines though there was room");
     let read = thread::spawn(move || {
         let mut lines = Vec::new();
         let mut buffer = vec![0; 64 * 1024];

@@ -8,7 +8,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::wait;
+use super::wait::{self, PATIENCE};
 
 /// Opens a page in a browser of its own and gives the document as its scripts have left it, as HTML.
 ///
@@ -23,7 +23,8 @@ pub fn document_of(url: &str) -> String {
         let _ = stdout.read_to_string(&mut text);
         text
     });
-    wait::until("the browser has shown the page and ended", || {
+    // Its first start on a machine may take longer than anything of ours.
+    wait::until_within(6 * PATIENCE, "the browser has shown the page and ended", || {
         browser.child.try_wait().expect("the process is ours").is_some()
     });
     drop(browser);

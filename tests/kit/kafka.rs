@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portolan_kafka::mock::Cluster;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
@@ -208,7 +208,10 @@ impl RealKafka {
     fn wait_until_ready(&mut self) {
         let client: BaseConsumer = self.config().create().expect("a client can be made");
         // Starting takes some three seconds, four more after a kill; a busy machine may take a multiple.
-        for _ in 0..120 {
+        #[expect(clippy::disallowed_methods, reason = "the broker has a clock of its own")]
+        let now = Instant::now;
+        let began = now();
+        while now().duration_since(began) < Duration::from_secs(120) {
             if let Some(ended) =
                 self.process.as_mut().and_then(|process| process.try_wait().expect("the process is ours"))
             {

@@ -51,7 +51,7 @@ impl RawClient {
 
     /// Sends as much of this as the other side takes before it takes nothing for a while; gives how much that was.
     pub fn send_until_blocked(&mut self, bytes: &[u8]) -> usize {
-        self.stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a time-out can be set");
+        self.stream.set_write_timeout(Some(Duration::from_secs(1))).expect("a time-out can be set");
         let mut sent = 0;
         while sent < bytes.len() {
             match self.stream.write(&bytes[sent..]) {

@@ -19,9 +19,18 @@ pub fn until_some<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     try_until_some(look).unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain: {what}"))
 }
 
+/// Waits until the condition holds, with a patience of its own: for foreign programs that are slow to start.
+pub fn until_within(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    look_for(patience, || holds().then_some(())).unwrap_or_else(|| panic!("waited {patience:?} in vain: {what}"));
+}
+
 /// Waits until there is something; nothing when it did not come, for callers who have more to say about that.
-pub fn try_until_some<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    for _ in 0..PATIENCE.as_millis() / TURN.as_millis() {
+pub fn try_until_some<T>(look: impl FnMut() -> Option<T>) -> Option<T> {
+    look_for(PATIENCE, look)
+}
+
+fn look_for<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    for _ in 0..patience.as_millis() / TURN.as_millis() {
         let found = look();
         if found.is_some() {
             return found;

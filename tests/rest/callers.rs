@@ -104,7 +104,7 @@ fn a_head_that_does_not_end_is_given_up_after_its_time() {
     let gateway = TestGateway::with_config(
         r#"
         listeners: { public: { address: 127.0.0.1:0, head_timeout: 5s, idle_timeout: 20s } }
-        upstreams: { service: { endpoints: [ "{upstream}" ] } }
+        upstreams: { service: { endpoints: [ "{upstream}" ], timeouts: { connect: 10m } } }
         routes: { all: { path: /**, upstream: service } }
         "#,
     )

@@ -48,7 +48,7 @@ fn an_endpoint_that_is_ill_is_left_out_and_comes_back() {
         upstreams:
           service:
             endpoints: [ "{steady}", "{shaky}" ]
-            health: { path: /healthz, interval: 5s, unhealthy_after: 2, healthy_after: 2 }
+            health: { path: /healthz, interval: 5s, timeout: 10m, unhealthy_after: 2, healthy_after: 2 }
             breaker: off
         routes: { all: { path: /**, upstream: service } }
         "#,
@@ -79,7 +79,7 @@ fn without_a_healthy_endpoint_callers_are_told_at_once() {
         upstreams:
           service:
             endpoints: [ "{upstream}" ]
-            health: { path: /healthz, interval: 5s, unhealthy_after: 1 }
+            health: { path: /healthz, interval: 5s, timeout: 10m, unhealthy_after: 1 }
             breaker: off
         routes: { all: { path: /**, upstream: service } }
         "#,

@@ -120,6 +120,7 @@ fn a_call_that_waits_too_long_for_its_turn_is_told_to_come_again() {
     let gateway = TestGateway::with_config(
         r#"
         workers: 1
+        listeners: { public: { address: 127.0.0.1:0, idle_timeout: 24h } }
         upstreams: { service: { endpoints: [ "{upstream}" ], pool: { max_connections: 1 }, timeouts: { connect: 3s, first_byte: 1h, request: 1h } } }
         routes: { all: { path: /**, upstream: service, deadline: 1h } }
         "#,

@@ -25,8 +25,8 @@ fn open_files() -> usize {
 
 #[test]
 fn ten_thousand_idle_connections_stay_open_cost_little_and_keep_nobody_from_being_served() {
-    // The gateway needs some files besides its clients' connections.
-    let count = WANTED.min(open_files().saturating_sub(500));
+    // The gateway keeps some files for itself, sheds near the end of the rest, and needs some besides its clients' connections.
+    let count = WANTED.min((open_files().saturating_sub(128) / 10 * 9).saturating_sub(100));
     assert!(count >= 500, "the limit of open files leaves room for {count} connections; raise it (`ulimit -n`)");
     let upstream = RawUpstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nsmall");
     let folder = tempfile::tempdir().unwrap();

@@ -136,7 +136,7 @@ fn a_parked_connection_ends_after_its_time_which_began_with_its_last_answer() {
     clients[1].send("ET /begun HTTP/1.1\r\nhost: a\r\n\r\n");
     assert_eq!(answer(&mut clients[1], "GET"), ok("/begun"));
     park(&gateway, 2);
-    at(118);
+    at(100);
     ask(&mut clients[0], "/once-more");
     park(&gateway, 2);
     at(125);

@@ -64,7 +64,7 @@ fn a_head_of_a_byte_a_second_ends_with_its_time_though_it_never_stood_still() {
 /// One upstream whose requests and answers may take an hour.
 const PATIENT: &str = r#"
     workers: 1
-    upstreams: { service: { endpoints: [ "{upstream}" ], timeouts: { first_byte: 1h, request: 1h, idle: 10s }, breaker: off } }
+    upstreams: { service: { endpoints: [ "{upstream}" ], timeouts: { connect: 10m, first_byte: 1h, request: 1h, idle: 10s }, breaker: off } }
     routes: { all: { path: /**, upstream: service, deadline: 1h } }
 "#;
 

@@ -450,6 +450,7 @@ fn timed(timeouts: &str, upstream: &str) -> TestGateway {
     TestGateway::with_config(
         r#"
         workers: 1
+        listeners: { public: { address: 127.0.0.1:0, idle_timeout: 24h } }
         upstreams: { service: { endpoints: [ "{upstream}" ], timeouts: { {timeouts} }, breaker: off } }
         routes: { all: { path: /**, upstream: service, deadline: 1h } }
         "#,
@@ -489,7 +490,7 @@ fn one_that_hangs_before_its_answer_or_within_its_head_is_a_504() {
 #[test]
 fn one_that_hangs_within_its_body_ends_the_answer_short() {
     for begins in [&LENGTH[..LENGTH.len() - 5], &CHUNKS[..CHUNKS.len() - 5], "HTTP/1.1 200 OK\r\n\r\n01234"] {
-        let (gateway, told) = hung("idle: 3s", begins);
+        let (gateway, told) = hung("idle: 3s, first_byte: 1h, request: 1h", begins);
         assert!(told.contains("01234") && !told.ends_with("0\r\n\r\n"), "{begins:?}: {told}");
         assert_eq!(gateway.log(1)[0]["outcome"], "faulted");
     }

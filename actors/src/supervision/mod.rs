@@ -129,10 +129,12 @@ async fn supervise<A: Actor<Context = Context<A>>>(
                 return error!(actor, panic = words, "actor failed: it ended too often and stays down");
             }
             Decision::Restart(pause) => {
+                // The pause runs from when it is told, for a clock that stands still.
+                let pausing = clock.sleep(pause);
                 cell.set_status(Status::Restarting);
                 let restarts = cell.count_restart();
                 warn!(actor, panic = words, restarts, pause_ms = pause.as_millis() as u64, "actor panicked");
-                if !waited(cell, clock.sleep(pause)).await {
+                if !waited(cell, pausing).await {
                     return debug!(actor, "actor stopped");
                 }
                 info!(actor, restarts, "actor restarted");
