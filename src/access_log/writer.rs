@@ -120,12 +120,14 @@ pub(super) struct Lines {
     pub home: Spare,
 }
 
-/// The buffer that a worker fills next: the one that was written last, if it has come back.
+/// The buffer that a worker fills next: the one that was written last, if it has come back. One for each worker, and no larger
+/// than what it handed over at once.
 #[derive(Clone, Default)]
 pub(super) struct Spare(Arc<Mutex<Vec<u8>>>);
 
 impl Spare {
-    /// An empty buffer with this much room, and not with a multiple of it: a worker that has little to do holds little.
+    /// An empty buffer with this much room, and not with a multiple of it: a worker that has little to do any more lets go of a
+    /// large one with its next lines.
     pub fn take(&self, room: usize) -> Vec<u8> {
         let spare = std::mem::take(&mut *self.lock());
         if (room..4 * room).contains(&spare.capacity()) { spare } else { Vec::with_capacity(room) }
@@ -133,7 +135,9 @@ impl Spare {
 
     fn put(&self, mut written: Vec<u8>) {
         written.clear();
-        *self.lock() = written;
+        // Freed behind the lock, for which the worker waits.
+        let before = std::mem::replace(&mut *self.lock(), written);
+        drop(before);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<u8>> {

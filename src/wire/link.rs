@@ -253,7 +253,7 @@ impl Link {
         self.poll_send(context, || socket::write_vectored(&self.stream, parts))
     }
 
-    /// Writes, once there is room.
+    /// Writes once; waits for room only where there is none.
     fn poll_send(&self, context: &mut Context<'_>, write: impl Fn() -> io::Result<usize>) -> Poll<io::Result<usize>> {
         loop {
             match write() {

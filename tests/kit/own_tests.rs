@@ -114,7 +114,7 @@ fn at_a_reserved_port_listens_who_was_told_it_as_often_as_it_likes_and_nobody_by
         let client = RawClient::connect(address);
         drop((listener, client));
     }
-    // As the system looks for a port for those who ask for any.
+    // A stand-in for the system's own search, which shares no port either.
     let any = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let taken = any.bind(&address.into());
     assert_eq!(taken.map_err(|error| error.kind()), Err(ErrorKind::AddrInUse));

@@ -215,6 +215,7 @@ fn what_is_too_long_is_told_which_bound_it_broke_and_what_is_just_short_enough_p
 
 #[test]
 fn a_flood_is_cut_off_whatever_it_is_made_of() {
+    // What a close reads and drops (16 MiB), and the most that sockets hold of the rest (32 MiB received, 4 MiB to be sent).
     const FLOOD: usize = 64 << 20;
     let upstream = naming();
     let gateway = plain(&upstream.url());
