@@ -10,8 +10,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 const TURN: Duration = Duration::from_millis(5);
 
 /// Waits until the condition holds.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    until_some(what, || holds().then_some(()));
+pub fn until(what: &str, holds: impl FnMut() -> bool) {
+    until_within(PATIENCE, what, holds);
 }
 
 /// Waits until there is something.
